@@ -1,0 +1,81 @@
+"""What readers give and what the later stages take. N images, H height, W width."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture with its captions, as a reader found it; nothing is decoded or checked yet."""
+
+    where: str
+    """File and row for messages: 'captions.csv:17', 'train-000.tar:cat.jpg'."""
+    name: str
+    """The picture's name as the data writes it, for reports."""
+    captions: tuple[str, ...]
+    load: Callable[[], bytes]
+    """The encoded picture. Raises BadRow where it is missing; of use only until the reader's next row."""
+    split: str | None = None
+    group: str | None = None
+    """Rows of one group stay on one side of a split."""
+
+
+class BadRow(Exception):
+    """A row that cannot be used; counted, listed, and judged against `data.maxBadFraction`."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Image:
+    """A usable picture of the index. Equal pixels make one Image: its rows' captions are joined."""
+
+    where: str
+    name: str
+    captions: tuple[str, ...]
+    """Distinct, in the order met, stripped, none empty."""
+    sha256: str
+    """Of the encoded bytes."""
+    pixels_sha256: str
+    """Of the decoded RGB pixels and their size."""
+    dhash: int
+    """64-bit difference hash of the decoded picture."""
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of train, validation and test."""
+
+    name: str
+    images: tuple[Image, ...]
+    pixels: "PixelCache"
+    """Item i belongs to images[i]."""
+
+    @property
+    def captions(self) -> list[str]:
+        """Every caption, image by image: the queries of image retrieval in their order."""
+        return [caption for image in self.images for caption in image.captions]
+
+    @property
+    def image_of_caption(self) -> NDArray[np.int64]:
+        """(number of captions,) the index in `images` that each caption belongs to."""
+        return np.repeat(np.arange(len(self.images)), [len(image.captions) for image in self.images])
+
+
+class PixelCache:
+    """The decoded pictures of a split on local disk; see pixels.py."""
+
+    def evaluation(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) exactly as open_clip's evaluation transform leaves it before scaling to [0, 1]."""
+        raise NotImplementedError
+
+    def whole(self, index: int) -> NDArray[np.uint8]:
+        """(h, w, 3) the whole picture, shrunk to 1.14 x the input on the shorter side; only where training needs it."""
+        raise NotImplementedError
