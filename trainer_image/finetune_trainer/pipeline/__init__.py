@@ -1,0 +1,1 @@
+"""The pipeline: prepare, baseline, train, select, evaluate, export, report; each stage resumable."""

@@ -1,0 +1,67 @@
+# `make help` lists the targets. Everything is installed into .venv; caches of built tools lie outside the checkout.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Threads that spin on a busy machine cost a factor of ten: as many as there are cores, or what the caller says.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+export TOKENIZERS_PARALLELISM := false
+# Python's tests run in parallel processes of one thread each.
+WORKERS ?= $(OMP_NUM_THREADS)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: help setup demo test lint types imports unit integration drift constraints schema clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt uv
+
+$(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[trainer,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[trainer,demo,dev]'
+	@touch $@ $(VENV)/.demo
+
+setup: $(VENV)/.dev ## Make .venv with everything that the tests need
+	@$(BIN)/python -m tests.support.tools
+
+demo: $(VENV)/.demo ## Fine-tune on a small real picture set and print what it changed (5 minutes on 2 cores)
+	@$(BIN)/python demo/run.py
+
+test: setup lint types imports drift unit integration ## Everything that CI runs
+
+lint: $(VENV)/.dev ## Ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## The strict type checker
+	$(BIN)/mypy sdk trainer_image tests benchmarks demo
+
+imports: $(VENV)/.dev ## Who may import whom
+	$(BIN)/lint-imports
+
+drift: $(VENV)/.dev ## Generated files are what the code says
+	$(BIN)/python -m tests.support.drift
+
+unit: $(VENV)/.dev ## Quick tests, under a minute
+	$(PYTEST) tests/unit
+
+integration: setup ## Real storage servers, real training, a real browser
+	$(PYTEST) tests/integration
+
+schema: $(VENV)/.dev ## Write the generated files again
+	$(BIN)/python -m tests.support.drift --write
+
+constraints: $(BIN)/uv ## Renew constraints.txt to the newest versions that fit
+	$(BIN)/uv pip install -q --python $(BIN)/python --upgrade -e '.[trainer,demo,dev]'
+	{ head -1 constraints.txt; $(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^-e|^finetune-operator|@ '; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## Remove .venv and what tools leave behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis demo/output

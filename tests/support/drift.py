@@ -1,0 +1,41 @@
+"""Are the generated files what the code says? `--write` writes them again.
+
+    python -m tests.support.drift [--write]
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from finetune_sdk.cli.schema import json_schema
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def schema_text() -> str:
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "crds/finetunerun.schema.json": schema_text,
+}
+
+
+def main() -> int:
+    stale = []
+    for name, text in GENERATED.items():
+        path = ROOT / name
+        wanted = text()
+        if "--write" in sys.argv:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
+            stale.append(name)
+    if stale:
+        print(f"not what the code says: {', '.join(stale)}. Run `make schema` and commit the result.", file=sys.stderr)
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Where a run runs: the device it uses, and what run.json says of machine and versions."""
+
+import os
+import platform
+import random
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+
+import numpy as np
+import torch
+
+from finetune_sdk.errors import GpuUnavailable, InvalidSpec
+from finetune_trainer.records import Hardware
+
+DEVICE_VARIABLE = "FINETUNE_DEVICE"
+DEVICES = ("cuda", "mps", "cpu")
+PACKAGES = ("finetune-operator", "torch", "open_clip_torch", "timm", "transformers", "torchvision", "numpy", "pillow")
+
+
+def choose_device(env: Mapping[str, str], gpus_wished: int) -> tuple[torch.device, str]:
+    """The device to use and a sentence that says why: CUDA, else Apple's MPS, else CPU; FINETUNE_DEVICE overrules.
+
+    Raises:
+        GpuUnavailable: FINETUNE_DEVICE asks for a GPU that is not there.
+        InvalidSpec: FINETUNE_DEVICE is none of cuda, mps and cpu.
+    """
+    asked = env.get(DEVICE_VARIABLE, "")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked:
+        if asked not in DEVICES:
+            raise InvalidSpec(f"{DEVICE_VARIABLE}={asked} is not a device: use one of {', '.join(DEVICES)}")
+        if not available[asked]:
+            raise GpuUnavailable(f"{DEVICE_VARIABLE}={asked}, but torch {torch.__version__} finds no such device here")
+        return torch.device(asked), f"device {asked}, as {DEVICE_VARIABLE} says"
+    if gpus_wished == 0:
+        return torch.device("cpu"), "device cpu, as compute.gpusPerNode: 0 says"
+    found = next(name for name in DEVICES if available[name])
+    why = "no GPU found" if found == "cpu" else torch.cuda.get_device_name() if found == "cuda" else "Apple GPU, float32"
+    return torch.device(found), f"device {found}: {why}"
+
+
+def describe_hardware(device: torch.device) -> Hardware:
+    """What run.json records of the machine."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Hardware(
+        device=device.type,
+        device_name=name,
+        cpus=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        memory_bytes=pages * page,
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that figures may depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def make_deterministic(seed: int) -> None:
+    """Same inputs, same bits: no autotuning, no TF32, deterministic kernels. Call before the first use of CUDA."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(seed)
+    # Libraries may draw from the global generators; ours all take their own.
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)

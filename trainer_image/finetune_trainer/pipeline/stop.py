@@ -1,0 +1,39 @@
+"""Stopping in order: the first SIGTERM or Ctrl-C asks the run to save and end, a second Ctrl-C ends it at once."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SECOND_INTERRUPT = 130
+"""The shell's code for a program that Ctrl-C ended: 128 + SIGINT."""
+
+
+class StopFlag:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.signal_name = ""
+
+
+@contextmanager
+def stop_on_signals(flag: StopFlag, tell: Callable[[str], None]) -> Iterator[None]:
+    """Set `flag` on SIGTERM and SIGINT while the block runs; `tell` is called once, in the signal handler."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if flag.requested and number == signal.SIGINT:
+            # Storage may be stuck and threads may hang: leave without asking anybody.
+            os._exit(SECOND_INTERRUPT)
+        if not flag.requested:
+            flag.requested = True
+            flag.signal_name = signal.Signals(number).name
+            tell(flag.signal_name)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
