@@ -1,0 +1,55 @@
+"""The tokenizer that belongs to a model: open_clip's own, or a Hugging Face one from the model's folder."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
+from torch import Tensor
+
+from finetune_sdk.errors import WeightsInvalid
+from finetune_trainer.model.clip import Tokenizer
+
+
+class SerialTokenizer:
+    """One caller at a time: a fast Hugging Face tokenizer raises "Already borrowed" when two threads use it."""
+
+    def __init__(self, tokenizer: HFTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._lock = threading.Lock()
+
+    def __call__(self, captions: list[str]) -> Tensor:
+        with self._lock:
+            return torch.as_tensor(self.tokenizer(captions), dtype=torch.int64)
+
+
+def context_length_of(config: dict[str, Any]) -> int:
+    """Tokens of a caption, padded: as open_clip's get_tokenizer resolves it for a `model_cfg`."""
+    return int(config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
+
+
+def make_tokenizer(config: dict[str, Any], source: Path | str | None) -> Tokenizer:
+    """What open_clip.get_tokenizer gives for `local-dir:`, from the same classes.
+
+    `source` is the folder or hub name of a Hugging Face tokenizer; of no use where the config names none.
+    Raises WeightsInvalid where its files are missing, broken, or want code of their own to run.
+    """
+    text = config["text_cfg"]
+    length = context_length_of(config)
+    options = dict(text.get("tokenizer_kwargs") or {})
+    if not text.get("hf_tokenizer_name"):
+        return SimpleTokenizer(context_length=length, **options)
+    try:
+        made = HFTokenizer(
+            str(source),
+            context_length=length,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            trust_remote_code=False,
+            **options,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsInvalid(
+            f"no tokenizer can be read from {source}: {error}; it needs tokenizer.json, or vocab.txt and tokenizer_config.json"
+        ) from error
+    return SerialTokenizer(made)
