@@ -1,7 +1,8 @@
 """What readers give and what the later stages take. N images, H height, W width."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,13 +70,21 @@ class Split:
         return np.repeat(np.arange(len(self.images)), [len(image.captions) for image in self.images])
 
 
-class PixelCache:
-    """The decoded pictures of a split on local disk; see pixels.py."""
+class PixelCache(Protocol):
+    """The decoded pictures of a split on local disk (pixels.py); reading is safe from any thread."""
+
+    def __len__(self) -> int:
+        """How many pictures there are; indices run from 0."""
+        ...
 
     def evaluation(self, index: int) -> NDArray[np.uint8]:
-        """(H, W, 3) exactly as open_clip's evaluation transform leaves it before scaling to [0, 1]."""
-        raise NotImplementedError
+        """(H, W, 3) exactly as open_clip's evaluation transform leaves it before scaling to [0, 1]; read-only."""
+        ...
 
     def whole(self, index: int) -> NDArray[np.uint8]:
-        """(h, w, 3) the whole picture, shrunk to 1.14 x the input on the shorter side; only where training needs it."""
-        raise NotImplementedError
+        """(h, w, 3) the whole picture, shrunk to 1.14 x the input on the shorter side; read-only, for training only."""
+        ...
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "PixelCache":
+        """The pictures at `indices`, in that order, renumbered from 0; nothing is copied."""
+        ...
