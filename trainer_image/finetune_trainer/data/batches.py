@@ -4,7 +4,7 @@ Images are uint8 until they are normalised, which belongs on the model's device:
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -74,7 +74,7 @@ class TrainBatches:
         self._number = {caption: place for place, caption in enumerate(dict.fromkeys(split.captions))}
         self._tokens = _tokenize(tokenize, list(self._number))
 
-    def iterate(self, first_step: int, last_step: int) -> Iterator[Batch]:
+    def iterate(self, first_step: int, last_step: int) -> Generator[Batch]:
         """Batches of steps `first_step` to `last_step`, the latter excluded. An error in a thread is raised here.
 
         Close the iterator to stop early: once `close` returns, no thread is left.
@@ -82,13 +82,13 @@ class TrainBatches:
         steps = range(first_step, last_step)
         return self._inline(steps) if self._workers == 0 else self._threaded(steps)
 
-    def _inline(self, steps: range) -> Iterator[Batch]:
+    def _inline(self, steps: range) -> Generator[Batch]:
         for step in steps:
             batch = self._begin(step)
             self._fill(batch, slice(None))
             yield batch
 
-    def _threaded(self, steps: range) -> Iterator[Batch]:
+    def _threaded(self, steps: range) -> Generator[Batch]:
         """Each batch is dealt out to all threads, so that the first one comes as soon as it can."""
         executor = ThreadPoolExecutor(self._workers, thread_name_prefix="batches")
         ahead: deque[tuple[Batch, list[Future[None]]]] = deque()
