@@ -7,7 +7,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from finetune_sdk.errors import InvalidSpec
 
 _UNQUOTED = "/!$&'()*+,;=:@~"
-"""What RFC 3986 allows in a path besides letters, digits and -._; all else, '#', '?', '%' and spaces too, is encoded."""
+"""What RFC 3986 allows in a path besides letters, digits and -._; all else is encoded: '#', '?', '%', spaces."""
 
 
 def path_to_uri(path: Path) -> str:

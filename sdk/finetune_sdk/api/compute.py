@@ -1,0 +1,151 @@
+"""spec.compute: the pods. A run on one machine reads gpusPerNode as a wish and leaves the rest to the cluster."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from finetune_sdk.api.output import SecretRef
+from finetune_sdk.api.types import Int, Label, ObjectName, Quantity, Seconds, SpecModel
+
+Text = Annotated[str, Field(max_length=256)]
+ShortText = Annotated[str, Field(min_length=1, max_length=253)]
+TextMap = Annotated[dict[ShortText, Text], Field(max_length=16)]
+FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
+"""Passed to the pod as it is; the API server checks it there (`x-kubernetes-preserve-unknown-fields`)."""
+PASSED_THROUGH = frozenset({"affinity", "securityContext", "volumes"})
+"""Fields of compute whose inside is the pod's, not ours."""
+
+
+class Resources(SpecModel):
+    """What the trainer's container asks for, besides GPUs."""
+
+    requests: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """By resource: cpu, memory, ephemeral-storage. Memory and ephemeral-storage are limits as well."""
+    limits: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """By resource."""
+
+
+class Toleration(SpecModel):
+    """As in a pod."""
+
+    key: Text | None = None
+    """The taint's key."""
+    operator: Literal["Exists", "Equal", "Lt", "Gt"] | None = None
+    """How value is compared. Absent: Equal."""
+    value: Text | None = None
+    """The taint's value."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect. Absent: all."""
+    toleration_seconds: Annotated[Int, Field(ge=0)] | None = None
+    """How long a NoExecute taint is tolerated. Absent: for ever."""
+
+
+class KeyRef(SpecModel):
+    """A key of a Secret or a ConfigMap."""
+
+    name: ObjectName
+    """The object's name."""
+    key: ShortText
+    """The key in it."""
+    optional: bool | None = None
+    """Whether the pod may start without it."""
+
+
+class FieldRef(SpecModel):
+    """A field of the pod."""
+
+    field_path: ShortText
+    """Such as metadata.name."""
+
+
+class EnvSource(SpecModel):
+    """Where a variable's value comes from: exactly one."""
+
+    secret_key_ref: KeyRef | None = None
+    """A Secret: the place for anything private."""
+    config_map_key_ref: KeyRef | None = None
+    """A ConfigMap."""
+    field_ref: FieldRef | None = None
+    """The pod itself."""
+
+
+class EnvVar(SpecModel):
+    """A variable of the trainer's environment; reports show names only."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Its name."""
+    value: Annotated[str, Field(max_length=1024)] | None = None
+    """Its value, in the open; private ones belong in valueFrom.secretKeyRef."""
+    value_from: EnvSource | None = None
+    """Where its value comes from."""
+
+
+class Volume(SpecModel):
+    """A pod's volume: a name, and its source as in a pod."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Label
+    """Its name, for volumeMounts."""
+
+
+class VolumeMount(SpecModel):
+    """Where a volume appears in the trainer's container."""
+
+    name: Label
+    """The volume's name."""
+    mount_path: Annotated[str, Field(max_length=512, pattern=r"^/")]
+    """The folder, from /."""
+    sub_path: Annotated[str, Field(max_length=512)] | None = None
+    """The part of the volume."""
+    read_only: bool | None = None
+    """Whether it may only be read."""
+
+
+class Compute(SpecModel):
+    """Where the trainer runs."""
+
+    nodes: Annotated[Int, Field(ge=1, le=64)] = 1
+    """Pods that train together."""
+    gpus_per_node: Annotated[Int, Field(ge=0, le=16)] = 1
+    """GPUs in each; 0 trains on the CPU."""
+    gpu_resource_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-./a-zA-Z0-9]*[a-zA-Z0-9])?$")] = (
+        "nvidia.com/gpu"
+    )
+    """The name that the device plugin gives them."""
+    resources: Resources = Resources()
+    """Processors, memory and scratch disk."""
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")] | None = None
+    """The trainer image. Absent: the operator's."""
+    image_pull_secrets: Annotated[list[SecretRef], Field(max_length=8)] = Field(default_factory=list)
+    """Secrets to pull it with."""
+    node_selector: TextMap = Field(default_factory=dict)
+    """Labels that a node must have."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(default_factory=list)
+    """Taints that are tolerated."""
+    affinity: FreeObject | None = None
+    """As in a pod."""
+    priority_class_name: ObjectName | None = None
+    """The pod's priority class."""
+    runtime_class_name: ObjectName | None = None
+    """The pod's runtime class."""
+    service_account_name: ObjectName | None = None
+    """The pod's service account; its token is not mounted."""
+    pod_labels: TextMap = Field(default_factory=dict)
+    """More labels for the pod."""
+    pod_annotations: Annotated[dict[ShortText, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """More annotations for the pod."""
+    env: Annotated[list[EnvVar], Field(max_length=32)] = Field(default_factory=list)
+    """More variables for the trainer."""
+    volumes: Annotated[list[Volume], Field(max_length=8)] = Field(default_factory=list)
+    """More volumes for the pod."""
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=16)] = Field(default_factory=list)
+    """Where they appear."""
+    security_context: FreeObject | None = None
+    """The container's, over the restricted one that it has anyway."""
+    shared_memory: Quantity | None = None
+    """The size of /dev/shm. Absent: chosen by the operator."""
+    termination_grace_period_seconds: Seconds = 120
+    """Time for the last step and its checkpoint when a pod is stopped."""

@@ -1,0 +1,101 @@
+"""The scalar types of the API and the base of its spec; a structural schema can say each with the same accept set.
+
+What the API server decides, these decide too: no number from text, no text from a number, 5.0 is an integer, true not.
+Every text, list and map is bounded, so that a whole spec stays below 64 KiB.
+"""
+
+import math
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from finetune_sdk.api.base import Schema
+from finetune_sdk.api.rules import broken_rules
+
+URI_PATTERN = r"^(file|s3)://[^\x00-\x20\x7f/][^\x00-\x1f\x7f]*$|^file:///[^\x00-\x1f\x7f]*$"
+"""A scheme and a place, in RE2, which Kubernetes and pydantic read alike. Spaces may stand in names."""
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""A DNS label that begins with a letter: the Job, its pods and its labels carry it."""
+QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+"""A Kubernetes quantity that is not negative: 16Gi, 500m, 1.5."""
+MAX_INT32 = 2_147_483_647
+
+
+class SpecModel(Schema):
+    """A part of the spec: strict types, no infinite numbers, and the cross-field rules of `rules.py`."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _keeps_its_rules(self) -> Self:
+        if broken := broken_rules(self):
+            raise PydanticCustomError(
+                "rules", "{text}", {"text": "; ".join(rule.message for rule in broken), "rules": broken}
+            )
+        return self
+
+
+class UriMark:
+    """Marks a field that holds a URI: `runfile` resolves relative paths there."""
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if twice := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise PydanticCustomError("not_unique", "{twice} stands in it twice", {"twice": ", ".join(twice)})
+    return values
+
+
+def _number_or_auto(value: Any) -> Any:
+    value = _whole(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value == "auto" or (is_number and 1 <= value <= MAX_INT32):
+        return value
+    raise PydanticCustomError("int_or_auto", "a whole number from 1 on, or auto")
+
+
+def _quantity_type(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PydanticCustomError("quantity", "a Kubernetes quantity such as 16Gi or 500m; a fraction in quotes: '1.5'")
+    return str(value)
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=URI_PATTERN), UriMark()]
+Label = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+PublishedName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+HubName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")
+]
+Cell = Annotated[str, Field(max_length=128)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+Seconds = Annotated[Int, Field(ge=1, le=MAX_INT32)]
+IntOrAuto = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_number_or_auto),
+    PlainSerializer(lambda value: value),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_INT32}, {"const": "auto"}]}),
+]
+Quantity = Annotated[
+    str,
+    Field(max_length=32, pattern=QUANTITY_PATTERN),
+    BeforeValidator(_quantity_type),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}),
+]
+Unique = AfterValidator(_unique)
+"""No value twice: `x-kubernetes-list-type: set`."""
