@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from finetune_sdk.errors import Stopped
+
 SECOND_INTERRUPT = 130
 """The shell's code for a program that Ctrl-C ended: 128 + SIGINT."""
 
@@ -16,6 +18,10 @@ class StopFlag:
     def __init__(self) -> None:
         self.requested = False
         self.signal_name = ""
+
+    def stopped(self, what_now: str) -> Stopped:
+        """The error that ends a run which was asked to stop."""
+        return Stopped(f"stopped by {self.signal_name or 'request'}; {what_now}")
 
 
 @contextmanager

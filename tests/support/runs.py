@@ -1,0 +1,121 @@
+"""Whole runs as a user starts them: `finetune` in a process of its own, on tiny models and made pictures."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.models import Kind, tiny_open_clip_dir
+from tests.support.pictures import make_pictures, write_table
+
+FINETUNE = [sys.executable, "-m", "finetune_sdk.cli.main"]
+PATIENCE_S = 120.0
+"""How long a run may take to reach a point before the test gives up; they take seconds."""
+
+
+def make_run(folder: Path, *, kind: Kind = "clip", images: int = 120, name: str = "run", **spec: Any) -> Path:
+    """A run.yaml in `folder` over 2/3 train and 1/3 test pictures; `spec` replaces its sections."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "base").exists():
+        tiny_open_clip_dir(folder / "base", kind)
+        pictures = make_pictures(folder / "pictures", images)
+        split = ["test" if index % 3 == 2 else "train" for index in range(images)]
+        write_table(folder / "captions.csv", pictures, split=split)
+    whole: dict[str, Any] = {
+        "model": {"weights": {"uri": "base/"}},
+        "data": {
+            "train": {"uri": "captions.csv", "where": {"split": "train"}},
+            "test": {"uri": "captions.csv", "where": {"split": "test"}},
+        },
+        "training": {"steps": 12, "batchSize": 16, "optimizer": {"learningRate": 1.0e-3}},
+        "output": {"uri": f"output-{name}/"},
+        **spec,
+    }
+    document = {
+        "apiVersion": "finetune.dev/v1alpha1",
+        "kind": "FinetuneRun",
+        "metadata": {"name": name},
+        "spec": whole,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+    return path
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """A process's environment: one thread, and a cache of its own in `folder`."""
+    base = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "FINETUNE_"))}
+    quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "FINETUNE_CACHE": str(folder / "cache")}
+    return base | quiet | more
+
+
+def finetune(folder: Path, *arguments: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command in `folder` to its end."""
+    return subprocess.run(
+        [*FINETUNE, *map(str, arguments)],
+        cwd=folder,
+        env=environment(folder, **env),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S * 4,
+        check=False,
+    )
+
+
+def start_finetune(folder: Path, *arguments: str | Path, **env: str) -> "subprocess.Popen[str]":
+    """Start the command in `folder`; its output goes to a file beside run.yaml."""
+    with (folder / "started.log").open("a") as log:
+        return subprocess.Popen(
+            [*FINETUNE, *map(str, arguments)],
+            cwd=folder,
+            env=environment(folder, **env),
+            stdout=log,
+            stderr=log,
+            text=True,
+        )
+
+
+def wait_until(reached: Callable[[], bool], process: "subprocess.Popen[str]", what: str) -> None:
+    """Return once `reached()`; fail if the process ends before or the deadline passes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not reached():
+        if process.poll() is not None:
+            raise AssertionError(f"the process ended with {process.returncode} before {what}")
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"not {what} within {PATIENCE_S} s")
+        # Half a step of a tiny model: the condition decides, not the pause.
+        time.sleep(0.005)
+
+
+def stage_of(output: Path) -> str | None:
+    """The stage that a run has reached, None before its first."""
+    try:
+        stage: str = json.loads((output / "progress.json").read_bytes())["stage"]
+    except FileNotFoundError:
+        return None
+    return stage
+
+
+def outcome(output: Path) -> Mapping[str, Any]:
+    """result.json."""
+    document: Mapping[str, Any] = json.loads((output / "result.json").read_bytes())
+    return document
+
+
+def digests(output: Path) -> dict[str, str]:
+    """SHA-256 of what two equal runs must leave alike: model, metrics, figures and selection."""
+    alike = ["metrics.jsonl", "evaluation/before.json", "evaluation/after.json", "select.json"]
+    files = [*(output / name for name in alike), *sorted((output / "model").rglob("*"))]
+    return {
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.is_file()
+    }

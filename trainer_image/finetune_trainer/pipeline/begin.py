@@ -1,0 +1,108 @@
+"""The start of an attempt: is this output ours, is the run done already, and what does run.json say."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from finetune_sdk.api import FinetuneRun
+from finetune_sdk.api.digest import digested, spec_digest
+from finetune_sdk.api.run import FinetuneRunSpec
+from finetune_sdk.errors import OutputInUse
+from finetune_sdk.storage import Store
+from finetune_trainer.pipeline.documents import encode, read_document, write_document
+from finetune_trainer.pipeline.hardware import describe_hardware, versions
+from finetune_trainer.pipeline.layout import OWNER, RESULT, RUN
+from finetune_trainer.pipeline.world import World
+from finetune_trainer.records import Outcome, RunRecord
+
+SHOWN_DIFFERENCES = 5
+"""Fields that a message names before it says 'and N more'."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What stands in an output before an attempt does anything."""
+
+    record: RunRecord
+    outcome: Outcome | None
+    """The result, where an earlier attempt finished."""
+
+
+def begin(run: FinetuneRun, output: Store, world: World, device: torch.device) -> Begun:
+    """Read run.json, or write it if this is the first attempt.
+
+    Raises:
+        OutputInUse: the output holds another run, or something that is no run.
+    """
+    digest = spec_digest(run.spec)
+    record = read_document(output, RUN, RunRecord)
+    if record is None:
+        refuse_strangers(output)
+        record = RunRecord(
+            run=run.metadata.name,
+            digest=digest,
+            spec=without_values(run.spec),
+            resolved={},
+            versions=versions(),
+            hardware=describe_hardware(device),
+            started_at=world.clock(),
+        )
+        if output.write_if(RUN, encode(record), None) is None:
+            raise OutputInUse(f"{output.uri} was taken by another run just now: use another output.uri")
+    elif record.digest != digest:
+        raise OutputInUse(
+            f"{output.uri} holds run {record.run!r} with another spec ({_differences(record, run.spec)}): "
+            "use another output.uri, or delete the old output"
+        )
+    return Begun(record, read_document(output, RESULT, Outcome))
+
+
+def refuse_strangers(output: Store) -> None:
+    """Raise OutputInUse where files of something else lie, so that nothing of it is mixed up or overwritten."""
+    stranger = next((entry.key for entry in output.list() if entry.key != OWNER), None)
+    if stranger is not None:
+        raise OutputInUse(
+            f"{output.uri} holds {stranger!r} but no run.json: it is not a run's output; use an empty folder as output.uri"
+        )
+
+
+def without_values(spec: FinetuneRunSpec) -> dict[str, Any]:
+    """The spec as the user wrote it, but of compute.env the names only: values may be secrets."""
+    written: dict[str, Any] = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    for variable in written.get("compute", {}).get("env", []):
+        for key in set(variable) - {"name"}:
+            del variable[key]
+    return written
+
+
+def resolve(output: Store, record: RunRecord, resolved: dict[str, Any]) -> RunRecord:
+    """Write what the spec resolved to into run.json; what an earlier attempt resolved stays."""
+    if record.resolved:
+        return record
+    record = record.model_copy(update={"resolved": resolved})
+    write_document(output, RUN, record)
+    return record
+
+
+def _differences(record: RunRecord, spec: FinetuneRunSpec) -> str:
+    # What run.json leaves out of compute would not validate, and is no part of the digest.
+    written = {key: value for key, value in record.spec.items() if key != "compute"}
+    old = dict(_leaves(digested(FinetuneRunSpec.model_validate(written)), "spec"))
+    new = dict(_leaves(digested(spec), "spec"))
+    differing = [
+        f"{path}: {old.get(path, 'default')} there, {new.get(path, 'default')} here"
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+    more = len(differing) - SHOWN_DIFFERENCES
+    return "; ".join(differing[:SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from _leaves(below, f"{path}.{key}")
+    else:
+        yield path, value

@@ -1,0 +1,70 @@
+"""The edges of a run: environment, clock, storage, and who listens. Everything else takes values."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from finetune_sdk.storage import CredentialsSource, Store, open_store
+from finetune_trainer.pipeline.stop import StopFlag
+from finetune_trainer.progress import Progress
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def this_process() -> str:
+    """Names the process in owner.json."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class World:
+    """What a run meets outside itself."""
+
+    env: Mapping[str, str]
+    progress: Progress
+    credentials: CredentialsSource | None
+    cache_root: Path
+    """Local disk for decoded pictures and copied weights; may be lost at any time."""
+    command: str
+    """What the user typed, for messages that say how to go on."""
+    clock: Callable[[], datetime] = utc_now
+    process: str = field(default_factory=this_process)
+    stop: StopFlag = field(default_factory=StopFlag)
+
+    def open(self, uri: str) -> Store:
+        """The store of `uri`."""
+        return open_store(uri, self.credentials)
+
+
+class StoppingProgress:
+    """Passes everything on, and raises Stopped from the next call after the stop flag is set.
+
+    Training looks at the flag itself, between steps, since it has something to save: `hold` keeps quiet meanwhile.
+    """
+
+    def __init__(self, inner: Progress, stop: StopFlag, how_to_go_on: str) -> None:
+        self._inner = inner
+        self._stop = stop
+        self._how = how_to_go_on
+        self.hold = False
+
+    def _check(self) -> None:
+        if self._stop.requested and not self.hold:
+            raise self._stop.stopped(f"go on with: {self._how}")
+
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        self._check()
+        self._inner.start(stage, total, unit, done)
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        self._check()
+        self._inner.advance(amount, **figures)
+
+    def note(self, message: str) -> None:
+        self._inner.note(message)
