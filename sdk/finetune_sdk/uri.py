@@ -6,8 +6,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from finetune_sdk.errors import InvalidSpec
 
-_UNQUOTED = "/!$&'()*+,;=:@~"
-"""What RFC 3986 allows in a path besides letters, digits and -._; all else is encoded: '#', '?', '%', spaces."""
+_UNQUOTED = "/!$&'()*+,;=:@~{}"
+"""What RFC 3986 allows in a path besides letters, digits and -._, and the braces of shard-{0000..0009}.tar.
+
+All else is encoded: '#', '?', '%', spaces.
+"""
 
 
 def path_to_uri(path: Path) -> str:

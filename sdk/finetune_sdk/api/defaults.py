@@ -1,7 +1,7 @@
 """Defaults that the schema cannot hold: of groups whose members exclude each other, and of what the data decides."""
 
 DEFAULT_RECALL_AT = (1, 5, 10)
-"""Used where recallAt is absent. A defaulted k above the number of candidates is dropped, one that was written refused."""
+"""Used where recallAt is absent. Of these a k above the candidates is dropped; one that was written is refused."""
 DEFAULT_EVERY_MINUTES = 10.0
 """Used where neither everyMinutes nor everySteps is given."""
 
