@@ -2,12 +2,10 @@
 
 import os
 import platform
-import random
 import sys
 from collections.abc import Mapping
 from importlib import metadata
 
-import numpy as np
 import torch
 
 from finetune_sdk.errors import GpuUnavailable, InvalidSpec
@@ -62,16 +60,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def make_deterministic(seed: int) -> None:
-    """Same inputs, same bits: no autotuning, no TF32, deterministic kernels. Call before the first use of CUDA."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=False)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.manual_seed(seed)
-    # Libraries may draw from the global generators; ours all take their own.
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    random.seed(seed)

@@ -1,0 +1,42 @@
+"""What the stages of one attempt share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from finetune_sdk.api import FinetuneRun
+from finetune_sdk.api.run import FinetuneRunSpec
+from finetune_sdk.storage import Store
+from finetune_trainer.pipeline.journal import Journal
+from finetune_trainer.pipeline.owner import Fence
+from finetune_trainer.pipeline.world import StoppingProgress, World
+from finetune_trainer.records import RunRecord
+
+State = Mapping[str, Tensor]
+"""Weights by name, on the CPU."""
+
+
+@dataclass
+class Attempt:
+    """One start of a run, from owning its output to its end."""
+
+    run: FinetuneRun
+    record: RunRecord
+    output: Store
+    fence: Fence
+    journal: Journal
+    progress: StoppingProgress
+    world: World
+    device: torch.device
+
+    @property
+    def spec(self) -> FinetuneRunSpec:
+        """What is wanted."""
+        return self.run.spec
+
+
+def copy_state(module: torch.nn.Module) -> State:
+    """The module's weights, copied to the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}
