@@ -18,10 +18,12 @@ class Row:
     """The picture's name as the data writes it, for reports."""
     captions: tuple[str, ...]
     load: Callable[[], bytes]
-    """The encoded picture. Raises BadRow where it is missing; of use only until the reader's next row."""
+    """The encoded picture; may be called from any thread. Raises BadRow where it is missing."""
     split: str | None = None
     group: str | None = None
     """Rows of one group stay on one side of a split."""
+    usable: bool = True
+    """False where the row is bad whatever its picture is: `load` then says why."""
 
 
 class BadRow(Exception):
@@ -48,6 +50,8 @@ class Image:
     dhash: int
     """64-bit difference hash of the decoded picture."""
     group: str | None = None
+    split: str | None = None
+    """The split that the data itself names."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""Which reader reads a source: named by `format`, or told by its ending and what its folder holds."""
+
+from itertools import islice
+from pathlib import PurePosixPath
+
+from finetune_sdk.api.data import DataSource
+from finetune_sdk.errors import DataInvalid
+from finetune_trainer.data import folder, table, webdataset
+from finetune_trainer.data.places import Stores, nothing_at, parent_of, pattern_of
+from finetune_trainer.data.readers import Found, Reader, Rows, Source
+
+READERS: tuple[Reader, ...] = (
+    table.READER,
+    folder.READER,
+    webdataset.READER,
+)
+"""A later format is one file and one line here."""
+LOOKED_AT = 1000
+"""Names of a folder that detection looks at."""
+
+
+def open_rows(field: str, spec: DataSource, stores: Stores) -> Rows:
+    """Find `spec`'s format and open it; no picture is read yet. `field` is its place in the spec: 'data.train'.
+
+    Raises ObjectNotFound where nothing is stored, DataInvalid for a format that cannot be told or a table that lacks
+    what is needed, and the storage's errors.
+    """
+    source = locate(field, spec, stores)
+    return choose_reader(source).open(source)
+
+
+def locate(field: str, spec: DataSource, stores: Stores) -> Source:
+    """See whether the URI names a file, a folder, or shards by a pattern. Raises ObjectNotFound."""
+    place = parent_of(spec.uri)
+    if place.key and not spec.uri.endswith("/"):
+        parent = stores(place.folder)
+        if parent.stat(place.key) is not None:
+            return Source(field, spec, parent, place.key, stores, Found(spec.uri, place.key))
+    if (shards := pattern_of(spec.uri)) is not None:
+        return Source(field, spec, stores(shards.folder), shards.key, stores, Found(spec.uri, shards.key))
+    store = stores(spec.uri)
+    names = tuple(entry.key for entry in islice(store.list(), LOOKED_AT))
+    if not names:
+        raise nothing_at(field, spec.uri)
+    return Source(field, spec, store, "", stores, Found(spec.uri, None, names))
+
+
+def choose_reader(source: Source) -> Reader:
+    """The reader of `spec.format`, or the only one that knows what was found. Raises DataInvalid."""
+    wanted = source.spec.format
+    if wanted != "auto":
+        for reader in READERS:
+            if wanted in reader.formats:
+                return reader
+        raise DataInvalid(f"{source.field}.format: {wanted} is not supported yet; formats are {_known()}")
+    fits = [reader for reader in READERS if reader.recognises(source.found)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        several = " or ".join(reader.formats[0] for reader in fits)
+        raise DataInvalid(
+            f"{source.field}.format: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
+            f"Write which one as {source.field}.format"
+        )
+    raise DataInvalid(
+        f"{source.field}.format: {source.found.uri} is no format that is known: found {_summary(source.found)}. "
+        f"Formats are {_known()}"
+    )
+
+
+def _known() -> str:
+    return "; ".join(f"{', '.join(reader.formats)} ({reader.describes})" for reader in READERS)
+
+
+def _summary(found: Found) -> str:
+    """'412 .jpg, 412 .txt, 1 .csv'."""
+    if found.file is not None:
+        return f"a file that ends in {PurePosixPath(found.file).suffix or 'nothing'}"
+    counts: dict[str, int] = {}
+    for name in found.names:
+        ending = PurePosixPath(name).suffix.lower() or "without ending"
+        counts[ending] = counts.get(ending, 0) + 1
+    more = " (of its first 1,000 files)" if len(found.names) == LOOKED_AT else ""
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda item: -item[1])) + more

@@ -1,0 +1,147 @@
+"""The one interface that every format enters by: a source of rows, described before it is read.
+
+A later format is a new file with a `READER`, and its line in formats.py.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from finetune_sdk.api.data import DataSource
+from finetune_sdk.errors import DataInvalid
+from finetune_sdk.storage import Store
+from finetune_trainer.data.places import Stores
+from finetune_trainer.data.types import BadRow, Row
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm")
+"""Endings of files that are taken for pictures."""
+CAPTION_FIELDS = (
+    "caption",
+    "captions",
+    "title",
+    "text",
+    "sentence",
+    "raw",
+    "description",
+    "alt_text",
+    "txt",
+    "comment",
+)
+"""Usual names of captions in tables and metadata, most telling first; compared without case."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at a source's URI, for telling formats apart."""
+
+    uri: str
+    file: str | None
+    """The name, where the URI names a file or shards by a pattern; None for a folder."""
+    names: tuple[str, ...] = ()
+    """The first 1,000 names below a folder."""
+
+    def holds(self, *endings: str) -> bool:
+        """Whether the file, or one in the folder, ends so."""
+        names = self.names if self.file is None else (self.file,)
+        return any(name.lower().endswith(endings) for name in names)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of the spec, located."""
+
+    field: str
+    """Where it stands in the spec: 'data.train'."""
+    spec: DataSource
+    store: Store
+    """Of the folder: the one named, or the one that holds the file named."""
+    key: str
+    """The file in `store`, perhaps with braces; '' where the folder itself is the source."""
+    stores: Stores
+    found: Found
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An opened source: everything but its rows is known without reading a picture."""
+
+    read: Callable[[], Iterator[Row]]
+    """Reads the rows in the data's order, from the start at each call."""
+    total: int | None
+    """How many rows there are, where that is known beforehand."""
+    fingerprint: str
+    """Changes when anything changes that `read` would read."""
+    where: "Where"
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the source was understood."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format."""
+
+    formats: tuple[str, ...]
+    """Its values of `data.*.format`."""
+    describes: str
+    """What it reads, for messages."""
+    recognises: Callable[[Found], bool]
+    open: Callable[[Source], Rows]
+
+
+@dataclass
+class Where:
+    """The filter of a source, and the values that it met: a filter that matches nothing is explained by them."""
+
+    wanted: Mapping[str, str]
+    met: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def matches(self, value_of: Callable[[str], str | None]) -> bool:
+        """Whether a row is wanted; `value_of` gives a column's value, None where the row has none."""
+        fits = True
+        for name, wanted in self.wanted.items():
+            value = value_of(name)
+            self.met.setdefault(name, Counter())[_shown(value)] += 1
+            fits = fits and value == wanted
+        return fits
+
+    def explain(self) -> str:
+        """Why nothing matched: 'no row has split = tset (met: train 6000, test 1000)'."""
+        parts = []
+        for name, wanted in self.wanted.items():
+            met = ", ".join(f"{value} {count}" for value, count in self.met.get(name, Counter()).most_common(8))
+            parts.append(f"{name} = {wanted} (met: {met or 'nothing'})")
+        return "no row has " + " and ".join(parts)
+
+
+def unusable(where: str, name: str, kind: str, detail: str) -> Row:
+    """A row that is bad before its picture is looked at: its `load` says why."""
+
+    def load() -> bytes:
+        raise BadRow(kind, detail)
+
+    return Row(where, name, ("",), load, usable=False)
+
+
+def find_name(names: Mapping[str, object] | list[str], usual: tuple[str, ...]) -> str | None:
+    """The first of `usual` among `names`, compared without case, spaces and underscores."""
+    known = {_plain(name): name for name in reversed(list(names))}
+    return next((known[_plain(name)] for name in usual if _plain(name) in known), None)
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """A sort key by which 2.jpg comes before 10.jpg."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name) if part]
+
+
+def missing_field(source: Source, role: str, name: str, known: list[str], subject: str) -> DataInvalid:
+    """The refusal of a column that is not there."""
+    return DataInvalid(f"{source.field}.{role}: {subject} has no column {name!r}; it has {', '.join(known) or 'none'}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _shown(value: str | None) -> str:
+    return "(none)" if value is None else value or "(empty)"
