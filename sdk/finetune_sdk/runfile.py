@@ -1,8 +1,8 @@
 """A run's file: read as YAML 1.2, strictly, with every mistake told at once.
 
 Reading takes four steps: the text to values with lines, relative paths to file:// URIs, values to models field by
-field, then the rules across fields and what is not supported yet. A part that is wrong is set aside, so that the rest is
-looked at too; rules that read a part set aside keep silent.
+field, then the rules across fields and what is not supported yet. A part that is wrong is set aside, so that the rest
+is looked at too; rules that read a part set aside keep silent.
 """
 
 import re

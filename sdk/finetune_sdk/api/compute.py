@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from finetune_sdk.api.output import SecretRef
-from finetune_sdk.api.types import Int, Label, ObjectName, Quantity, Seconds, SpecModel
+from finetune_sdk.api.types import WHOLE, Label, ObjectName, Quantity, Seconds, SpecModel
 
 Text = Annotated[str, Field(max_length=256)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
@@ -36,7 +36,7 @@ class Toleration(SpecModel):
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect. Absent: all."""
-    toleration_seconds: Annotated[Int, Field(ge=0)] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0), WHOLE] | None = None
     """How long a NoExecute taint is tolerated. Absent: for ever."""
 
 
@@ -105,9 +105,9 @@ class VolumeMount(SpecModel):
 class Compute(SpecModel):
     """Where the trainer runs."""
 
-    nodes: Annotated[Int, Field(ge=1, le=64)] = 1
+    nodes: Annotated[int, Field(ge=1, le=64), WHOLE] = 1
     """Pods that train together."""
-    gpus_per_node: Annotated[Int, Field(ge=0, le=16)] = 1
+    gpus_per_node: Annotated[int, Field(ge=0, le=16), WHOLE] = 1
     """GPUs in each; 0 trains on the CPU."""
     gpu_resource_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-./a-zA-Z0-9]*[a-zA-Z0-9])?$")] = (
         "nvidia.com/gpu"

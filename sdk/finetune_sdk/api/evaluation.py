@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetune_sdk.api.types import Fraction, Int, IntOrAuto, SpecModel, Unique
+from finetune_sdk.api.types import UNIQUE, WHOLE, Fraction, IntOrAuto, SpecModel
 
+Rank = Annotated[int, Field(ge=1, le=100_000), WHOLE]
 METRIC_PATTERN = r"^(image|text)_retrieval_recall@[1-9][0-9]{0,5}$"
 
 
@@ -23,9 +24,7 @@ class Gate(SpecModel):
 class Evaluation(SpecModel):
     """Recall before and after, on the same queries."""
 
-    recall_at: (
-        Annotated[list[Annotated[Int, Field(ge=1, le=100_000)]], Unique, Field(min_length=1, max_length=16)] | None
-    ) = None
+    recall_at: Annotated[list[Rank], Field(min_length=1, max_length=16), UNIQUE] | None = None
     """The k of recall@k. Absent: 1, 5 and 10, as far as there are candidates."""
     metric: Annotated[str, Field(max_length=64, pattern=METRIC_PATTERN)] | None = None
     """The headline: image_retrieval_recall@K or text_retrieval_recall@K, with K from recallAt.

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from finetune_sdk.api.types import HubName, Int, PublishedName, SpecModel, Uri
+from finetune_sdk.api.types import WHOLE, HubName, PublishedName, SpecModel, Uri
 
 
 class RandomWeights(SpecModel):
@@ -47,7 +47,7 @@ class Towers(SpecModel):
     """The encoder of pictures."""
     text: TextTower
     """The encoder of captions."""
-    embed_dim: Annotated[Int, Field(ge=1, le=65536)] = 512
+    embed_dim: Annotated[int, Field(ge=1, le=65536), WHOLE] = 512
     """Width of the shared embedding space."""
 
 

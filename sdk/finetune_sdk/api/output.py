@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetune_sdk.api.types import MAX_INT32, Int, ObjectName, SpecModel, Unique, Uri
+from finetune_sdk.api.types import MAX_INT32, UNIQUE, WHOLE, ObjectName, SpecModel, Uri
 
 ExportFormat = Literal["open_clip", "huggingface", "onnx"]
 
@@ -18,9 +18,9 @@ class Checkpoints(SpecModel):
 
     every_minutes: Annotated[float, Field(ge=0.01, le=10_080)] | None = None
     """Minutes between checkpoints. Absent, as everySteps: 10."""
-    every_steps: Annotated[Int, Field(ge=1, le=MAX_INT32)] | None = None
+    every_steps: Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE] | None = None
     """Steps between checkpoints."""
-    keep: Annotated[Int, Field(ge=1, le=100)] = 2
+    keep: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
     """How many of the newest are kept beside the best."""
 
 
@@ -29,7 +29,7 @@ class Output(SpecModel):
 
     uri: Uri
     """The folder; a run owns it."""
-    exports: Annotated[list[ExportFormat], Unique, Field(min_length=1, max_length=3)] = Field(
+    exports: Annotated[list[ExportFormat], Field(min_length=1, max_length=3), UNIQUE] = Field(
         default_factory=_default_exports
     )
     """The forms of the model, each reloaded and compared before the run succeeds."""

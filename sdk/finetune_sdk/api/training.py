@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from finetune_sdk.api.types import MAX_INT32, Fraction, Int, IntOrAuto, SpecModel
+from finetune_sdk.api.types import MAX_INT32, WHOLE, Fraction, IntOrAuto, SpecModel
 
 
 class Optimizer(SpecModel):
@@ -30,7 +30,7 @@ class Schedule(SpecModel):
 class TowerFreeze(SpecModel):
     """How much of a tower stays as it is: exactly one of blocks and all."""
 
-    blocks: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    blocks: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
     """The first so many blocks, and what lies before them."""
     all: bool | None = None
     """The whole tower; a new projection is trained all the same."""
@@ -48,7 +48,7 @@ class Freeze(SpecModel):
 class Lora(SpecModel):
     """Low-rank adapters in place of full fine-tuning (Hu et al. 2021, arXiv:2106.09685)."""
 
-    rank: Annotated[Int, Field(ge=1, le=1024)] = 16
+    rank: Annotated[int, Field(ge=1, le=1024), WHOLE] = 16
     """The rank of each update."""
     alpha: Annotated[float, Field(gt=0, le=65536)] = 32.0
     """Updates are scaled by alpha / rank."""
@@ -64,18 +64,18 @@ class WiseFt(SpecModel):
 class EarlyStopping(SpecModel):
     """When to stop before the last step."""
 
-    patience: Annotated[Int, Field(ge=0, le=1000)] | None = None
+    patience: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
     """Stop after so many evaluations on validation without a new best; 0 never stops early."""
 
 
 class Training(SpecModel):
     """Everything here defaults by the amount of data."""
 
-    epochs: Annotated[Int, Field(ge=1, le=100_000)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
     """How often each picture is shown. At most one of epochs and steps."""
-    steps: Annotated[Int, Field(ge=1, le=MAX_INT32)] | None = None
+    steps: Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE] | None = None
     """How many optimizer updates. At most one of epochs and steps."""
-    batch_size: Annotated[Int, Field(ge=2, le=1_048_576)] | None = None
+    batch_size: Annotated[int, Field(ge=2, le=1_048_576), WHOLE] | None = None
     """Pairs in one contrastive loss, whatever the GPUs."""
     micro_batch_size: IntOrAuto = "auto"
     """Pairs that go through the model at once on each device; auto takes what fits. Changes memory and speed only."""
@@ -95,5 +95,5 @@ class Training(SpecModel):
     """Mixing base and fine-tuned weights after training."""
     early_stopping: EarlyStopping = EarlyStopping()
     """When to stop before the last step."""
-    seed: Annotated[Int, Field(ge=0, le=MAX_INT32)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_INT32), WHOLE] = 0
     """Decides order, crops and random weights."""

@@ -80,7 +80,11 @@ def _quantity_type(value: Any) -> Any:
     return str(value)
 
 
-Int = Annotated[int, BeforeValidator(_whole)]
+WHOLE = BeforeValidator(_whole)
+"""Last of an integer's annotations, so that bounds before it reach the schema: 5.0 is 5, as for the API server."""
+UNIQUE = AfterValidator(_unique)
+"""Last of a list's annotations: no value twice (`x-kubernetes-list-type: set`)."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=URI_PATTERN), UriMark()]
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)]
@@ -91,7 +95,7 @@ HubName = Annotated[
 ]
 Cell = Annotated[str, Field(max_length=128)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
-Seconds = Annotated[Int, Field(ge=1, le=MAX_INT32)]
+Seconds = Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE]
 IntOrAuto = Annotated[
     int | Literal["auto"],
     PlainValidator(_number_or_auto),
@@ -104,5 +108,3 @@ Quantity = Annotated[
     BeforeValidator(_quantity_type),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}),
 ]
-Unique = AfterValidator(_unique)
-"""No value twice: `x-kubernetes-list-type: set`."""
