@@ -20,7 +20,23 @@ Kind = Literal["clip", "quickgelu", "resnet", "siglip", "coca", "custom-text", "
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 CONTEXT = 16
-WORDS = "a an the red green blue yellow cat dog bird car house tree of on with photo drawing small big and in is two".split()
+WORDS = (
+    "an",
+    "the",
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "cat",
+    "dog",
+    "bird",
+    "car",
+    "house",
+    "tree",
+    "of",
+    "on",
+    "with",
+)
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 _TEXT: dict[str, Any] = {"context_length": CONTEXT, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -96,7 +112,7 @@ CONFIGS: dict[Kind, dict[str, Any]] = {
 
 
 def tiny_bert_dir(folder: Path, seed: int = 0) -> Path:
-    """A Hugging Face folder as on the hub: config.json, model.safetensors and a WordPiece tokenizer of about 80 pieces."""
+    """A Hugging Face folder as on the hub: config.json, model.safetensors and a WordPiece tokenizer of 92 pieces."""
     folder.mkdir(parents=True, exist_ok=True)
     pieces = [
         "[PAD]",
@@ -106,7 +122,7 @@ def tiny_bert_dir(folder: Path, seed: int = 0) -> Path:
         "[MASK]",
         *LETTERS,
         *(f"##{letter}" for letter in LETTERS),
-        *WORDS[1:],
+        *WORDS,
     ]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
     BertTokenizerFast.from_pretrained(str(folder)).save_pretrained(str(folder))
@@ -127,7 +143,7 @@ def tiny_bert_dir(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_timm_dir(folder: Path, seed: int = 0, architecture: str = "test_efficientnet", size: int = 64) -> Path:
-    """A timm folder as on the hub: config.json with architecture and pretrained_cfg, model.safetensors with a classifier."""
+    """A timm folder as on the hub: config.json with architecture and pretrained_cfg, weights with a classifier."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -147,13 +163,13 @@ def tiny_timm_dir(folder: Path, seed: int = 0, architecture: str = "test_efficie
 
 
 def tiny_model(kind: Kind = "clip", seed: int = 0, *, folder: Path | None = None) -> ClipModel:
-    """A random model of a kind, on CPU. `folder` is needed by siglip, hf-text and composed, for their tokenizer's files."""
+    """A random model of a kind, on CPU. siglip, hf-text and composed need `folder`, for their tokenizer's files."""
     config = CONFIGS[kind]
     files: Path | None = None
     if "hf_tokenizer_name" in config["text_cfg"]:
         assert folder is not None, f"tiny_model({kind!r}) needs folder= (tmp_path) for its tokenizer's files"
         files = tiny_bert_dir(folder / "tiny-bert")
-    return assemble(config, {}, name=f"tiny-{kind}", source="random", files=files, state=None, seed=seed)
+    return assemble(config, {}, name=f"tiny-{kind}", source="random", files=files, seed=seed)
 
 
 def tiny_open_clip_dir(folder: Path, kind: Kind = "clip", seed: int = 0) -> Path:

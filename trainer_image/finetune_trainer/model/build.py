@@ -1,9 +1,10 @@
 """open_clip's modules from a config, without network, log lines or ambient randomness.
 
-open_clip's own factory reads weights as it builds, falls back to the network and reports what went wrong in its log only.
+open_clip's own factory reads weights as it builds, falls back to the network and says what went wrong in its log only.
 Here the module is made of the same classes; weights come later, checked.
 """
 
+import json
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -11,21 +12,25 @@ from typing import Any
 
 import torch
 from open_clip.coca_model import CoCa
+from open_clip.hf_configs import arch_dict
 from open_clip.model import CLIP, CustomTextCLIP, set_model_preprocess_cfg
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from torch import nn
 
 from finetune_sdk.errors import WeightsInvalid
+from finetune_trainer.model.adapters import initialise_left_over
 from finetune_trainer.model.clip import Preprocess
 
 HERE = "."
 """`hf_model_name` of a text tower whose Hugging Face config lies in the model's own folder."""
+_REACHING = ("attn_implementation", "_attn_implementation", "experts_implementation", "quantization_config")
+"""Settings by which transformers fetches compiled code from the hub."""
 
 
 def build_module(config: dict[str, Any], preprocess: dict[str, Any], folder: Path | None, seed: int) -> nn.Module:
     """The module of an open_clip `model_cfg` in float32, in eval mode, randomly initialised from `seed`.
 
-    `folder` holds the text tower's Hugging Face config.json where there is one; without it the name in the config is looked up.
+    `folder` holds the Hugging Face config.json of a text tower that has one.
     `preprocess` is attached as open_clip's factory does, its size taken from the image tower.
     Raises WeightsInvalid where the config fits none of open_clip's classes.
     """
@@ -35,24 +40,53 @@ def build_module(config: dict[str, Any], preprocess: dict[str, Any], folder: Pat
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
-        if folder is not None and (folder / "config.json").is_file():
-            text["hf_model_name"] = str(folder)
+        text |= {"hf_model_pretrained": False, "hf_model_name": str(checked_text_config(folder).parent)}
     kind = CoCa if custom_text and "multimodal_cfg" in arguments else CustomTextCLIP if custom_text else CLIP
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module: nn.Module = kind(**arguments)
+            initialise_left_over(module)
     except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise WeightsInvalid(f"the model config cannot be built by open_clip {kind.__name__}: {error}") from error
-    complete = merge_preprocess_dict(PreprocessCfg(), preprocess) | {"size": module.visual.image_size}
-    set_model_preprocess_cfg(module, complete)
+    visual: Any = module.get_submodule("visual")
+    set_model_preprocess_cfg(module, merge_preprocess_dict(PreprocessCfg(), preprocess) | {"size": visual.image_size})
     return module.float().eval()
 
 
+def checked_text_config(folder: Path | None) -> Path:
+    """The config.json of a Hugging Face text tower, once it is known to build without code of its own.
+
+    Raises WeightsInvalid: transformers would ask on standard input whether to run what the folder brings along.
+    """
+    path = (folder or Path(HERE)) / "config.json"
+    if folder is None or not path.is_file():
+        raise WeightsInvalid("the text tower's config.json is missing: it must lie beside open_clip_config.json")
+    config = read_json(path)
+    family = config.get("model_type")
+    if family not in arch_dict:
+        raise WeightsInvalid(f"{path.name}: model_type {family!r} is not a text tower; {', '.join(arch_dict)} are")
+    reaching = [key for key in _REACHING if config.get(key) not in (None, "eager", "sdpa")]
+    if reaching:
+        raise WeightsInvalid(f"{path.name}: {reaching[0]} may fetch code from the hub; remove it from the file")
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a file. Raises WeightsInvalid where it is broken, or holds something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsInvalid(f"{path.name} cannot be read as JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise WeightsInvalid(f"{path.name} holds a {type(document).__name__} where an object is needed")
+    return document
+
+
 def preprocess_of(module: nn.Module) -> Preprocess:
-    """What open_clip attached to the image tower, typed. Raises WeightsInvalid for a mode that evaluation cannot repeat."""
-    config = PreprocessCfg(**module.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
+    """What open_clip attached to the image tower, typed. Raises WeightsInvalid for a mode that evaluation lacks."""
+    visual: Any = module.get_submodule("visual")
+    config = PreprocessCfg(**visual.preprocess_cfg)
     height, width = config.input_size[1:]
     if config.interpolation not in ("bicubic", "bilinear"):
         raise WeightsInvalid(f"preprocess_cfg.interpolation is {config.interpolation!r}: use bicubic or bilinear")

@@ -38,7 +38,7 @@ class ClipModel:
     config: dict[str, Any]
     """open_clip's model_cfg: what open_clip_config.json holds, towers' hub names in place of local paths."""
     tokenizer_files: Path | None
-    """The folder with a Hugging Face tokenizer's (and text tower's config) files, None for open_clip's own tokenizer."""
+    """The folder of a Hugging Face tokenizer and text tower's config; None for open_clip's own tokenizer."""
     source: str
     """Where the weights came from: a tag, a URI, 'random' or 'composed'."""
     digest: str

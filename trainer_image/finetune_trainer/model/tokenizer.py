@@ -29,17 +29,18 @@ def context_length_of(config: dict[str, Any]) -> int:
     return int(config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
 
 
-def make_tokenizer(config: dict[str, Any], source: Path | str | None) -> Tokenizer:
+def make_tokenizer(config: dict[str, Any], source: Path | None) -> Tokenizer:
     """What open_clip.get_tokenizer gives for `local-dir:`, from the same classes.
 
-    `source` is the folder or hub name of a Hugging Face tokenizer; of no use where the config names none.
+    `source` is the folder of a Hugging Face tokenizer; None will do where the config names none.
     Raises WeightsInvalid where its files are missing, broken, or want code of their own to run.
     """
     text = config["text_cfg"]
     length = context_length_of(config)
     options = dict(text.get("tokenizer_kwargs") or {})
     if not text.get("hf_tokenizer_name"):
-        return SimpleTokenizer(context_length=length, **options)
+        own: Tokenizer = SimpleTokenizer(context_length=length, **options)
+        return own
     try:
         made = HFTokenizer(
             str(source),
@@ -49,7 +50,6 @@ def make_tokenizer(config: dict[str, Any], source: Path | str | None) -> Tokeniz
             **options,
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise WeightsInvalid(
-            f"no tokenizer can be read from {source}: {error}; it needs tokenizer.json, or vocab.txt and tokenizer_config.json"
-        ) from error
+        needed = "it needs tokenizer.json, or vocab.txt with tokenizer_config.json"
+        raise WeightsInvalid(f"no tokenizer can be read from {source}: {error}; {needed}") from error
     return SerialTokenizer(made)
