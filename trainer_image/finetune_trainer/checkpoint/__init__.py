@@ -1,0 +1,1 @@
+"""Checkpoints in a store: whole or invisible, whatever happens while they are written."""

@@ -1,0 +1,1 @@
+"""Training: resolved values, the step, and the loop around it."""

@@ -1,0 +1,136 @@
+"""Saving beside training: one upload at a time on a thread, payload first, manifest last."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from finetune_sdk.errors import FinetuneError, StorageUnavailable
+from finetune_sdk.storage import Store
+from finetune_trainer.checkpoint.find import SUFFIX, load_latest
+from finetune_trainer.checkpoint.manifest import (
+    MANIFEST,
+    STATE,
+    Manifest,
+    Part,
+    checkpoint_key,
+    part_of_bytes,
+    part_of_file,
+)
+from finetune_trainer.checkpoint.metrics import append_lines, drop_segments_after, encode_lines, segment_key
+from finetune_trainer.checkpoint.retention import remove_after, retain
+from finetune_trainer.checkpoint.snapshot import Snapshot
+from finetune_trainer.records import StepMetrics
+
+
+class Checkpoints:
+    """The checkpoints of one run in its output. Use as a context: leaving it waits for the upload in flight."""
+
+    def __init__(
+        self, store: Store, *, keep: int, guard: Callable[[], None], scratch: Path, note: Callable[[str], None]
+    ) -> None:
+        """`guard` is called before a manifest is written and raises where another process owns the output by now.
+
+        `scratch` is a local folder for files on their way; `note` tells the user a sentence: from any thread, and it
+        does not raise.
+        """
+        self._store = store
+        self._keep = keep
+        self._guard = guard
+        self._scratch = scratch
+        self._note = note
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._upload: Future[None] | None = None
+        self._asked: int | None = None
+
+    def resume(self) -> Snapshot | None:
+        """The latest whole checkpoint, None where there is none; what later steps left behind is removed.
+
+        Raises OutputInUse by way of `guard`, before anything is removed.
+        """
+        snapshot = load_latest(self._store, self._scratch, self._note)
+        self._guard()
+        step = 0 if snapshot is None else snapshot.step
+        remove_after(self._store, step)
+        drop_segments_after(self._store, step)
+        self._asked = None if snapshot is None else step
+        return snapshot
+
+    @property
+    def busy(self) -> bool:
+        """Whether an upload is in flight."""
+        return self._upload is not None and not self._upload.done()
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest checkpoint that was asked for or resumed from."""
+        return self._asked
+
+    def save(self, snapshot: Snapshot, lines: Sequence[StepMetrics], pinned: frozenset[int]) -> None:
+        """Begin to upload a checkpoint with the metrics since the one before; waits for that one first.
+
+        Steps in `pinned` stay whatever `keep` says. Raises what the upload before raised.
+        """
+        self.wait()
+        self._asked = snapshot.step
+        self._upload = self._executor.submit(self._write, snapshot, encode_lines(lines), pinned)
+
+    def add_lines(self, lines: Sequence[StepMetrics]) -> None:
+        """Store lines that the newest checkpoint, already whole, did not hold yet. Waits for it."""
+        self.wait()
+        if self._asked is not None and lines:
+            append_lines(self._store, self._asked, lines)
+
+    def wait(self) -> None:
+        """Wait for the upload in flight. Raises what it raised, once."""
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.wait()
+        except FinetuneError as upload_error:
+            if error is None:
+                raise
+            self._note(f"the last checkpoint could not be saved: {upload_error}")
+        finally:
+            self._executor.shutdown()
+
+    def _save_locally(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        try:
+            save_file(dict(tensors), path)
+        except (OSError, SafetensorError) as error:
+            size = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
+            raise StorageUnavailable(
+                f"{self._scratch} cannot take {path.name} of {size:.0f} MB on its way to {self._store.uri}: {error}"
+            ) from error
+
+    def _write(self, snapshot: Snapshot, lines: bytes, pinned: frozenset[int]) -> None:
+        step, store = snapshot.step, self._store
+        parts: dict[str, Part] = {}
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            for kind, tensors in snapshot.tensors.items():
+                path = Path(folder) / f"{kind}{SUFFIX}"
+                self._save_locally(tensors, path)
+                store.write_file(checkpoint_key(step, path.name), path)
+                parts[path.name] = part_of_file(path)
+                path.unlink()
+        store.write(checkpoint_key(step, STATE), snapshot.document)
+        parts[STATE] = part_of_bytes(snapshot.document)
+        store.write(segment_key(step), lines)
+        self._guard()
+        manifest = Manifest(step=step, parts=parts)
+        store.write(checkpoint_key(step, MANIFEST), manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
+        retain(store, keep=self._keep, pinned=pinned, note=self._note)
