@@ -86,7 +86,7 @@ class _Reader:
     def run(self, folder: Path, home: Path) -> FinetuneRun | None:
         """The run, if the fields could be read; `mistakes` says whether it may be used."""
         self._document.pop("status", None)  # as Kubernetes does: status is not the user's to write
-        for path in list(find_nulls(self._document.get("spec"), ("spec",))):
+        for path in list(find_nulls(self._document.get("spec", {}), ("spec",))):
             self._tell(path, None, "is null: give it a value, or remove the key")
             self._set_aside(path)
         resolve_paths(self._document, folder, home)

@@ -40,6 +40,8 @@ _ADVICE = {
     "expected '<document start>'": "the indentation does not fit the lines above",
     "expected <block end>": "the indentation does not fit the lines above",
     "could not find expected ':'": "a key without ':'",
+    "expected ',' or": "a comma or a closing bracket is missing; text that holds brackets or commas needs quotes",
+    "that cannot start any token": "text that begins so needs quotes",
 }
 
 

@@ -94,7 +94,7 @@ class FinetuneRun(Schema):
     @classmethod
     def _no_nulls(cls, document: Any) -> Any:
         """A null in the spec is refused: Kubernetes prunes some and refuses others, and neither says what was meant."""
-        if isinstance(document, dict) and (nulls := list(find_nulls(document.get("spec"), ("spec",)))):
+        if isinstance(document, dict) and (nulls := list(find_nulls(document.get("spec", {}), ("spec",)))):
             paths = ", ".join(".".join(map(str, path)) for path in nulls)
             raise PydanticCustomError("null", "{paths}: null says nothing; remove the key", {"paths": paths})
         return document

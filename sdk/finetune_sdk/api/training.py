@@ -62,7 +62,7 @@ class WiseFt(SpecModel):
 
 
 class EarlyStopping(SpecModel):
-    """When to stop before the last step."""
+    """An end of training by what validation says."""
 
     patience: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
     """Stop after so many evaluations on validation without a new best; 0 never stops early."""

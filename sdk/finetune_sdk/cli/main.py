@@ -15,8 +15,8 @@ from finetune_sdk.errors import FinetuneError
 
 INTERRUPTED = 130
 """128 + SIGINT, as a shell has it."""
-PIPE_CLOSED = 141
-"""128 + SIGPIPE: the reader of the output went away."""
+PIPE_CLOSED = 1
+"""The reader of the output went away; click's code for it."""
 BUG = 70
 """EX_SOFTWARE of sysexits.h."""
 

@@ -1,0 +1,303 @@
+"""A run's file: what it may hold, where its paths lead, and what a person is told when it is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from finetune_sdk.api import FinetuneRun
+from finetune_sdk.errors import InvalidSpec, UsageError
+from finetune_sdk.runfile import RunFileInvalid, load_run, parse_run
+from finetune_sdk.uri import uri_to_path
+from tests.support.specs import DATA
+
+HEAD = "apiVersion: finetune.dev/v1alpha1\nkind: FinetuneRun\nmetadata: {name: tiny}\nspec:\n"
+MODEL = "  model: {name: ViT-B-32, weights: {random: {}}}\n"
+SOURCE = "  data: {source: {uri: pictures}}\n"
+OUTPUT = "  output: {uri: out}\n"
+GOOD = HEAD + MODEL + SOURCE + OUTPUT
+
+
+def parse(text: str | bytes) -> FinetuneRun:
+    data = text.encode() if isinstance(text, str) else text
+    return parse_run(data, name="run.yaml", folder=Path("/work/my run"), home=Path("/home/me"))
+
+
+def told(text: str | bytes) -> str:
+    with pytest.raises(RunFileInvalid) as invalid:
+        parse(text)
+    assert invalid.value.exit_code == 64
+    return str(invalid.value)
+
+
+def with_training(line: str) -> str:
+    return GOOD + f"  training: {line}\n"
+
+
+NOT_READ = {
+    "an empty file": ("", "run.yaml:1  is empty"),
+    "only a comment": ("# later\n", "run.yaml:1  is empty"),
+    "a list": ("- a\n", "run.yaml:1  must hold a mapping with apiVersion, kind, metadata and spec"),
+    "a key twice": (GOOD + OUTPUT, "run.yaml:8  output stands here twice, first in line 7: keep one"),
+    "a second document": (GOOD + "---\na: 1\n", "run.yaml:8  a second document begins here: keep one run in a file"),
+    "a tab": (HEAD + "\tmodel: 1\n", "run.yaml:5  a tab: indent with spaces"),
+    "Latin-1": (GOOD.encode() + b"# caf\xe9\n", "run.yaml:8  byte 0xe9 is not UTF-8: save the file as UTF-8"),
+    "UTF-16": (GOOD.encode("utf-16"), "run.yaml:1  byte 0xff is not UTF-8: save the file as UTF-8"),
+    "a control character": (GOOD + "# \x07\n", "run.yaml:8  the control character U+0007: remove it"),
+    "an open bracket": (HEAD + "  model: {name: a\n", "run.yaml:6  a comma or a closing bracket is missing"),
+    "an open quote": (HEAD + "  model: 'a\n", "run.yaml:6  a quote or bracket is not closed"),
+    "two colons": (HEAD + "  model: a: b\n", "run.yaml:5  a second ': ' in one line"),
+    "a tag": (HEAD + "  model: !!python/name:os.system x\n", "is not supported: remove it"),
+    "an alias of nothing": (HEAD + "  model: *base\n", "run.yaml:5  *base names nothing above it"),
+    "an alias of itself": (HEAD + "  model: &base {a: *base}\n", "run.yaml:5  *base names nothing above it"),
+    "a list as key": (HEAD + "  ? [a]\n  : b\n", "run.yaml:5  a key must be plain text"),
+    "endless nesting": ("[" * 200, "run.yaml:1  more than 40 levels deep"),
+    "another file": (b"#" * (2 << 20), "is 2,097,152 bytes; a run's file holds at most 1,048,576"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NOT_READ.values(), ids=NOT_READ)
+def test_text_that_is_not_read(text: str | bytes, message: str) -> None:
+    assert message in told(text)
+
+
+def test_a_billion_laughs_end_early() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    assert "more than 20,000 values, aliases written out" in told("\n".join(lines))
+
+
+WRONG = {
+    "a misspelt key": (
+        with_training("{batchsize: 8}"),
+        "run.yaml:8  spec.training.batchsize: unknown key; did you mean batchSize?",
+    ),
+    "snake case": (with_training("{batch_size: 8}"), "spec.training.batch_size: unknown key; did you mean batchSize?"),
+    "a key in the wrong place": (
+        with_training("{learningRate: 1}"),
+        "unknown key here; it belongs at spec.training.optimizer.learningRate",
+    ),
+    "a key of nowhere": (GOOD + "  colour: red\n", "spec.colour: unknown key; spec knows task, model, data, training"),
+    "a key of random": (
+        HEAD + "  model: {name: a, weights: {random: {seed: 1}}}\n" + SOURCE + OUTPUT,
+        "spec.model.weights.random.seed: unknown key here; it belongs at spec.training.seed",
+    ),
+    "text for a number": (with_training("{epochs: '5'}"), 'spec.training.epochs: must be a whole number; found "5"'),
+    "a fraction for a whole number": (
+        with_training("{epochs: 1.5}"),
+        "spec.training.epochs: must be a whole number; found 1.5",
+    ),
+    "true for a number": (with_training("{seed: true}"), "spec.training.seed: must be a whole number; found true"),
+    "too small": (with_training("{batchSize: 1}"), "spec.training.batchSize: must be at least 2; found 1"),
+    "too large": (
+        with_training("{optimizer: {learningRate: 3}}"),
+        "spec.training.optimizer.learningRate: must be at most 1; found 3",
+    ),
+    "infinite": (
+        with_training("{optimizer: {weightDecay: .inf}}"),
+        "spec.training.optimizer.weightDecay: must be a finite number",
+    ),
+    "neither number nor auto": (
+        with_training("{microBatchSize: big}"),
+        'spec.training.microBatchSize: a whole number from 1 on, or auto; found "big"',
+    ),
+    "a choice that is none": (
+        with_training("{precision: bf61}"),
+        'must be one of auto, bf16, fp16, fp32; found "bf61", did you mean bf16?',
+    ),
+    "the only choice": (GOOD + "  task: text-text\n", 'spec.task: must be image-text; found "text-text"'),
+    "YAML 1.1's yes": (
+        GOOD + "  suspend: yes\n",
+        'must be true or false; found "yes", which YAML 1.2 reads as text: write true',
+    ),
+    "a number for text": (
+        HEAD + "  model: {name: 32, weights: {random: {}}}\n" + SOURCE + OUTPUT,
+        "spec.model.name: must be text: put it in quotes; found 32",
+    ),
+    "a number in where": (
+        HEAD + MODEL + "  data: {source: {uri: a, where: {fold: 1}}}\n" + OUTPUT,
+        "spec.data.source.where.fold: must be text: put it in quotes; found 1",
+    ),
+    "a list for a mapping": (
+        with_training("[1]"),
+        "spec.training: must be a mapping with keys such as epochs, steps, batchSize",
+    ),
+    "a number for a list": (GOOD + "  evaluation: {recallAt: 5}\n", "spec.evaluation.recallAt: must be a list"),
+    "an empty list": (
+        GOOD + "  evaluation: {recallAt: []}\n",
+        "spec.evaluation.recallAt: must have at least one entry",
+    ),
+    "a k twice": (GOOD + "  evaluation: {recallAt: [1, 1]}\n", "spec.evaluation.recallAt: 1 stands in it twice"),
+    "an unknown metric": (
+        GOOD + "  evaluation: {metric: accuracy}\n",
+        "must be image_retrieval_recall@K or text_retrieval_recall@K",
+    ),
+    "a metric that is not measured": (
+        GOOD + "  evaluation: {metric: image_retrieval_recall@3}\n",
+        "run.yaml:8  spec.evaluation: metric must be one that is measured",
+    ),
+    "no value": (GOOD + "  training:\n", "run.yaml:8  spec.training: is null: give it a value, or remove the key"),
+    "null": (with_training("{epochs: null}"), "spec.training.epochs: is null: give it a value, or remove the key"),
+    "no output": (HEAD + MODEL + SOURCE, "run.yaml:4  spec.output: is missing (where everything is left)"),
+    "no spec": (
+        "apiVersion: finetune.dev/v1alpha1\nkind: FinetuneRun\nmetadata: {name: a}\n",
+        "run.yaml:1  spec: is missing",
+    ),
+    "another kind": (
+        GOOD.replace("FinetuneRun", "Deployment"),
+        'run.yaml:2  kind: must be FinetuneRun; found "Deployment"',
+    ),
+    "another version": (GOOD.replace("v1alpha1", "v2"), "run.yaml:1  apiVersion: must be finetune.dev/v1alpha1"),
+    "a name in capitals": (
+        GOOD.replace("tiny", "Tiny"),
+        "metadata.name: must be lower-case letters, digits and dashes",
+    ),
+    "a long name": (GOOD.replace("tiny", "t" * 51), "metadata.name: must have at most 50 characters"),
+    "another scheme": (
+        GOOD.replace("uri: out", "uri: gs://b/out"),
+        'spec.output.uri: must be a path, or a URI such as s3://bucket/folder; found "gs://b/out"',
+    ),
+    "an empty URI": (GOOD.replace("uri: out", "uri: ''"), "spec.output.uri: must not be empty"),
+    "both of a group": (
+        with_training("{epochs: 1, steps: 1}"),
+        "run.yaml:8  spec.training: give at most one of epochs and steps",
+    ),
+    "none of a group": (GOOD.replace("random: {}", ""), "spec.model.weights: give exactly one of tag, uri and random"),
+    "towers beside a name": (
+        GOOD.replace("weights: {random: {}}", "towers: {image: {timm: a}, text: {huggingface: b}}"),
+        "spec.model: towers stands in place of name and weights",
+    ),
+    "source beside test": (
+        GOOD.replace("{source:", "{test: {uri: b}, source:"),
+        "spec.data: give either source, which is split by image hash, or train and test",
+    ),
+    "train without test": (
+        GOOD.replace("source:", "train:"),
+        "spec.data: give both train and test, or source in place of them",
+    ),
+    "not supported yet": (
+        with_training("{lora: {rank: 8}}"),
+        "run.yaml:8  spec.training.lora: lora is not supported yet: remove it to fine-tune all weights",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_file_has_one_mistake(text: str, message: str) -> None:
+    first, *rest = told(text).splitlines()
+    assert first == "run.yaml: 1 mistake"
+    assert len(rest) == 1
+    assert message in rest[0]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = HEAD.replace("tiny", "8") + (
+        "  model: {name: 5, wieghts: {tag: openai}}\n"
+        "  data: {source: {uri: a, format: parquet}}\n"
+        "  ouput: {uri: out}\n"
+        "  training:\n"
+        "    epochs: 5\n"
+        "    steps: 5\n"
+        "    batchSize: 1\n"
+        "  evaluation: {recallAt: [1, 0]}\n"
+    )
+    formats = "auto, csv, tsv, folder, webdataset"
+    assert told(text).splitlines() == [
+        "run.yaml: 8 mistakes",
+        "run.yaml:3  metadata.name: must be text: put it in quotes; found 8",
+        "run.yaml:5  spec.model.wieghts: unknown key; did you mean weights?",
+        "run.yaml:5  spec.model.name: must be text: put it in quotes; found 5",
+        f"run.yaml:6  spec.data.source.format: parquet is not supported yet: convert the data to one of {formats}",
+        "run.yaml:7  spec.ouput: unknown key; did you mean output?",
+        "run.yaml:9  spec.training: give at most one of epochs and steps",
+        "run.yaml:11  spec.training.batchSize: must be at least 2; found 1",
+        "run.yaml:12  spec.evaluation.recallAt[1]: must be at least 1; found 0",
+    ]
+
+
+def test_mistakes_can_be_read_by_a_program() -> None:
+    with pytest.raises(RunFileInvalid) as invalid:
+        parse(with_training("{batchSize: 1}"))
+    (mistake,) = invalid.value.mistakes
+    assert (mistake.path, mistake.value, mistake.line) == ("spec.training.batchSize", 1, 8)
+    assert isinstance(invalid.value, InvalidSpec)
+
+
+def test_the_value_of_a_variable_is_never_repeated() -> None:
+    text = GOOD + "  compute: {env: [{name: TOKEN, value: 12345}, {name: 1A, value: hush}]}\n"
+    message = told(text)
+    assert "spec.compute.env[0].value: must be text: put it in quotes" in message
+    assert "12345" not in message
+    assert "hush" not in message
+
+
+def test_yaml_1_2_numbers_and_words() -> None:
+    run = parse(
+        with_training("{optimizer: {learningRate: 1e-5}, seed: 0x10}") + "  evaluation: {gate: {on: lowerBound}}\n"
+    )
+    assert run.spec.training.optimizer.learning_rate == 1e-5
+    assert run.spec.training.seed == 16
+    assert run.spec.evaluation.gate is not None
+    assert run.spec.evaluation.gate.on == "lowerBound"
+
+
+def test_bom_crlf_and_aliases_are_read() -> None:
+    text = HEAD + MODEL + "  data:\n    train: &set {uri: a.csv}\n    test: *set\n" + OUTPUT
+    run = parse(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert run.spec.data.train == run.spec.data.test
+
+
+def test_a_status_from_the_cluster_is_left_out() -> None:
+    assert parse(GOOD + "status: {state: Failed, whatever: 1}\n").status.state == "Pending"
+
+
+PATHS = {
+    "relative to the file": ("pictures/a.csv", "file:///work/my%20run/pictures/a.csv"),
+    "up": ("../b.csv", "file:///work/b.csv"),
+    "up beyond the root": ("../../../../b.csv", "file:///b.csv"),
+    "here": ("./", "file:///work/my%20run"),
+    "home": ("~/data", "file:///home/me/data"),
+    "a name that begins with a tilde": ("~data", "file:///work/my%20run/~data"),
+    "absolute": ("/data/ü #1 50%.csv", "file:///data/%C3%BC%20%231%2050%25.csv"),
+    "braces": ("s-{00..03}.tar", "file:///work/my%20run/s-{00..03}.tar"),
+    "a URI is left alone": ("s3://bucket/a b", "s3://bucket/a b"),
+    "a file URI too": ("file:///x/%23", "file:///x/%23"),
+}
+
+
+@pytest.mark.parametrize(("text", "uri"), PATHS.values(), ids=PATHS)
+def test_where_a_path_leads(text: str, uri: str) -> None:
+    source = parse(GOOD.replace("uri: pictures", f"uri: '{text}', images: '{text}'")).spec.data.source
+    assert source is not None
+    assert (source.uri, source.images) == (uri, uri)
+
+
+def test_every_uri_of_the_spec_is_resolved() -> None:
+    towers = "  model: {towers: {image: {timm: a, uri: w/i}, text: {huggingface: b, uri: w/t}}}\n"
+    data = "  data: {train: {uri: a}, validation: {uri: v}, test: {uri: t}}\n"
+    spec = parse(HEAD + towers + data + OUTPUT).spec
+    assert spec.model.towers is not None
+    assert spec.model.towers.image.uri == "file:///work/my%20run/w/i"
+    assert spec.model.towers.text.uri == "file:///work/my%20run/w/t"
+    sources = [spec.data.train, spec.data.validation, spec.data.test]
+    assert [source.uri[-2:] for source in sources if source] == ["/a", "/v", "/t"]
+    weights = parse(HEAD + "  model: {weights: {uri: m}}\n" + SOURCE + OUTPUT).spec.model.weights
+    assert weights is not None
+    assert weights.uri == "file:///work/my%20run/m"
+
+
+def test_a_file_is_loaded_from_its_own_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "50% ü#"
+    folder.mkdir()
+    (folder / "run.yaml").write_text(GOOD)
+    assert uri_to_path(load_run(folder / "run.yaml").spec.output.uri) == folder / "out"
+
+
+def test_the_committed_sample_is_read() -> None:
+    assert load_run(DATA / "minimal.yaml").metadata.name == "tiny"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.yaml does not exist: give the run's file with -f"):
+        load_run(tmp_path / "run.yaml")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_run(tmp_path)
