@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import timm
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.clip import ClipModel
@@ -125,7 +125,6 @@ def tiny_bert_dir(folder: Path, seed: int = 0) -> Path:
         *WORDS,
     ]
     (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
-    BertTokenizerFast.from_pretrained(str(folder)).save_pretrained(str(folder))
     config = BertConfig(
         vocab_size=128,
         hidden_size=32,
@@ -136,6 +135,7 @@ def tiny_bert_dir(folder: Path, seed: int = 0) -> Path:
         architectures=["BertModel"],
     )
     config.save_pretrained(str(folder))
+    AutoTokenizer.from_pretrained(str(folder)).save_pretrained(str(folder))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         save_file(BertModel(config).state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
@@ -147,7 +147,7 @@ def tiny_timm_dir(folder: Path, seed: int = 0, architecture: str = "test_efficie
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = timm.create_model(architecture, pretrained=False)
+        network: Any = timm.create_model(architecture, pretrained=False)
     pretrained = {
         "input_size": [3, size, size],
         "mean": [0.5, 0.5, 0.5],

@@ -210,7 +210,7 @@ def unknown_timm(folder: Path) -> dict[str, Any]:
 
 
 def named(name: str, **weights: Any) -> Callable[[Path], dict[str, Any]]:
-    return lambda folder: {"name": name, "weights": weights}
+    return lambda _: {"name": name, "weights": weights}
 
 
 def at(path: str, name: str | None = None) -> Callable[[Path], dict[str, Any]]:
@@ -231,8 +231,13 @@ ROWS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[FinetuneError], int
         named("ViT-B-32-quickgelu", tag="openai"),
         StorageUnavailable,
         69,
-        "'openai' of ViT-B-32-quickgelu cannot be fetched (there is no network here) and is not in this machine's "
-        "cache; put the file into your storage and set model.weights.uri to it",
+        "'openai' of ViT-B-32-quickgelu cannot be fetched (there is no network here)",
+    ),
+    "what works without a network is said": (
+        named("ViT-B-32-quickgelu", tag="openai"),
+        StorageUnavailable,
+        69,
+        "put the file into your storage and set model.weights.uri to it",
     ),
     "a tower that cannot be fetched": (
         lambda folder: towers(folder) | {"towers": towers(folder)["towers"] | {"text": {"huggingface": "a/b"}}},

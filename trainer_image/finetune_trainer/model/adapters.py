@@ -51,7 +51,7 @@ def tower_of(name: str) -> Literal["image", "text", "head"]:
 def added_projections(model: ClipModel) -> list[str]:
     """Parameters that open_clip puts behind a timm or Hugging Face trunk, new in a composed model.
 
-    Native towers have none: their projection belongs to the pretrained tower, and open_clip's own lock() freezes it too.
+    Native towers have none: their projection belongs to the pretrained tower, and open_clip's lock() freezes it too.
     """
     prefixes = []
     if "timm_model_name" in model.config["vision_cfg"]:

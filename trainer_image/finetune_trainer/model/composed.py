@@ -135,7 +135,7 @@ def load_image_trunk(trunk: nn.Module, image: Trunk) -> None:
 
 
 def load_text_trunk(transformer: nn.Module, text: Trunk) -> None:
-    """Load a Hugging Face encoder's weights, less those that mean pooling does not use."""
+    """Load a Hugging Face encoder's weights, less what mean pooling does not use."""
     expected = transformer.state_dict()
     prefix = f"{getattr(transformer, 'base_model_prefix', '')}."
     renamed = {_modern(name.removeprefix(prefix)): value for name, value in text.state.items()}
@@ -151,7 +151,7 @@ def load_text_trunk(transformer: nn.Module, text: Trunk) -> None:
 
 
 def _check_size(network: Any, image: Trunk) -> None:
-    """open_clip builds timm networks for their own input size, which attention over a grid of positions cannot leave."""
+    """open_clip builds timm networks for their own input size, which attention over positions cannot leave."""
     fixed = getattr(getattr(network, "patch_embed", None), "img_size", None)
     asked = image.config["image_size"]
     wanted = (asked, asked) if isinstance(asked, int) else tuple(asked)
