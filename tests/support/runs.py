@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.support.models import Kind, tiny_open_clip_dir
 from tests.support.pictures import make_pictures, write_table
 
@@ -45,7 +43,8 @@ def make_run(folder: Path, *, kind: Kind = "clip", images: int = 120, name: str 
         "spec": whole,
     }
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+    # JSON is YAML 1.2.
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
     return path
 
 
@@ -115,7 +114,5 @@ def digests(output: Path) -> dict[str, str]:
     alike = ["metrics.jsonl", "evaluation/before.json", "evaluation/after.json", "select.json"]
     files = [*(output / name for name in alike), *sorted((output / "model").rglob("*"))]
     return {
-        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-        if path.is_file()
+        str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
     }

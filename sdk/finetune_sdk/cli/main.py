@@ -35,6 +35,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "evaluate": Subcommand("finetune_sdk.cli.evaluate", "Measure any model on any pictures and captions."),
     "status": Subcommand("finetune_sdk.cli.status", "How far a run is, or how it ended, from its output."),
     "report": Subcommand("finetune_sdk.cli.report", "Write the report of a run from its output."),
+    "shards": Subcommand("finetune_sdk.cli.shards", "Write a run's test set as CLIP Benchmark reads it."),
     "validate": Subcommand("finetune_sdk.cli.validate", "Check a run's file and name every mistake."),
     "schema": Subcommand("finetune_sdk.cli.schema", "Print the JSON Schema of a run's file, for editors."),
 }

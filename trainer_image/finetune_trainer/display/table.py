@@ -33,6 +33,10 @@ class RunStatus:
     checkpoint_uri: str = ""
     updated_at: datetime | None = None
     """UTC, of the newest object."""
+    attempts: int = 0
+    """How often the run was started."""
+    failure: str = ""
+    """Why the last attempt ended early, as its user was told."""
     outcome: Outcome | None = None
     gate: GateResult | None = None
 
@@ -127,6 +131,8 @@ def show_status(status: RunStatus, console: Console) -> None:
             "rate": f"{status.last.learning_rate:.3g}" if status.last else "",
             "validation": validation_words(status.validation),
             "checkpoint": checkpoint_words(status),
+            "attempts": str(status.attempts) if status.attempts else "",
+            "ended by": printable(status.failure),
             "updated": f"{status.updated_at:%Y-%m-%d %H:%M:%S} UTC" if status.updated_at else "",
         },
         console,

@@ -14,6 +14,7 @@ from finetune_sdk.storage import Store
 from finetune_trainer.pipeline.documents import encode, read_document, write_document
 from finetune_trainer.pipeline.hardware import describe_hardware, versions
 from finetune_trainer.pipeline.layout import OWNER, RESULT, RUN
+from finetune_trainer.pipeline.stored import spec_of
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Outcome, RunRecord
 
@@ -63,9 +64,7 @@ def refuse_strangers(output: Store) -> None:
     """Raise OutputInUse where files of something else lie, so that nothing of it is mixed up or overwritten."""
     stranger = next((entry.key for entry in output.list() if entry.key != OWNER), None)
     if stranger is not None:
-        raise OutputInUse(
-            f"{output.uri} holds {stranger!r} but no run.json: it is not a run's output; use an empty folder as output.uri"
-        )
+        raise OutputInUse(f"{output.uri} holds {stranger!r} but no run.json: use an empty folder as output.uri")
 
 
 def without_values(spec: FinetuneRunSpec) -> dict[str, Any]:
@@ -87,9 +86,7 @@ def resolve(output: Store, record: RunRecord, resolved: dict[str, Any]) -> RunRe
 
 
 def _differences(record: RunRecord, spec: FinetuneRunSpec) -> str:
-    # What run.json leaves out of compute would not validate, and is no part of the digest.
-    written = {key: value for key, value in record.spec.items() if key != "compute"}
-    old = dict(_leaves(digested(FinetuneRunSpec.model_validate(written)), "spec"))
+    old = dict(_leaves(digested(spec_of(record)), "spec"))
     new = dict(_leaves(digested(spec), "spec"))
     differing = [
         f"{path}: {old.get(path, 'default')} there, {new.get(path, 'default')} here"

@@ -12,6 +12,7 @@ from finetune_sdk.errors import GpuUnavailable, InvalidSpec
 from finetune_trainer.records import Hardware
 
 DEVICE_VARIABLE = "FINETUNE_DEVICE"
+CPU = torch.device("cpu")
 DEVICES = ("cuda", "mps", "cpu")
 PACKAGES = ("finetune-operator", "torch", "open_clip_torch", "timm", "transformers", "torchvision", "numpy", "pillow")
 
@@ -34,7 +35,9 @@ def choose_device(env: Mapping[str, str], gpus_wished: int) -> tuple[torch.devic
     if gpus_wished == 0:
         return torch.device("cpu"), "device cpu, as compute.gpusPerNode: 0 says"
     found = next(name for name in DEVICES if available[name])
-    why = "no GPU found" if found == "cpu" else torch.cuda.get_device_name() if found == "cuda" else "Apple GPU, float32"
+    why = (
+        "no GPU found" if found == "cpu" else torch.cuda.get_device_name() if found == "cuda" else "Apple GPU, float32"
+    )
     return torch.device(found), f"device {found}: {why}"
 
 
@@ -49,6 +52,19 @@ def describe_hardware(device: torch.device) -> Hardware:
         threads=torch.get_num_threads(),
         memory_bytes=pages * page,
     )
+
+
+def hardware_notes(began: Hardware, now: Hardware) -> list[str]:
+    """What a resumed run's user should know: equal bits need equal hardware."""
+    names = ("device_name", "threads", "world_size")
+    changed = [
+        f"{name.replace('_', ' ')} {getattr(began, name)}, now {getattr(now, name)}"
+        for name in names
+        if getattr(began, name) != getattr(now, name)
+    ]
+    if not changed:
+        return []
+    return [f"this run began with {'; '.join(changed)}: the same data in the same order, but the last bits may differ"]
 
 
 def versions() -> dict[str, str]:

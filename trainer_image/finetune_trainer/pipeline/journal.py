@@ -1,4 +1,4 @@
-"""progress.json: how far a run is, over all its attempts. It is what `finetune status` reads of a run that is not done."""
+"""progress.json: how far a run is, over all its attempts; what `finetune status` reads of a run that is not done."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +46,12 @@ class Journal:
         self._clock = clock
         self._tell = tell
         previous = read_document(store, PROGRESS, RunProgress) or RunProgress(updated_at=clock())
+        self._reached = previous.stage
         self.progress = previous.model_copy(update={"attempts": previous.attempts + 1, "failure": None})
+
+    def was_done(self, stage: str) -> bool:
+        """Whether an earlier attempt had gone on to a later stage than this."""
+        return STAGES.index(self._reached) > STAGES.index(stage)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """One writer at a time: owner.json names the process that may write, and every later owner fences out the one before.
 
-There is no lease to wait for: the newest start wins, since a run that is started again means that its user, or Kubernetes,
-holds the earlier process for gone. A process that was only slow learns of it before its next manifest and ends.
+There is no lease to wait for: the newest start wins, since a run that is started again means that its user, or
+Kubernetes, holds the earlier process for gone. A process that was only slow learns of it before its next
+manifest and ends.
 """
 
 from datetime import datetime
@@ -41,7 +42,9 @@ class Fence:
         if current == self.owner:
             return
         whose = f"process {current.process} since {current.since:%Y-%m-%d %H:%M:%S} UTC" if current else "nobody"
-        raise OutputInUse(f"{self._store.uri} is now written by {whose}: this process stops so that nothing is mixed up")
+        raise OutputInUse(
+            f"{self._store.uri} is now written by {whose}: this process stops so that nothing is mixed up"
+        )
 
 
 def claim(store: Store, *, run: str, process: str, now: datetime) -> Fence:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from finetune_sdk.storage import CredentialsSource, Store, open_store
+from finetune_trainer.pipeline.log import NO_LOG, Log
 from finetune_trainer.pipeline.stop import StopFlag
-from finetune_trainer.progress import Progress
+from finetune_trainer.progress import Progress, Silent
 
 
 def utc_now() -> datetime:
@@ -43,23 +44,17 @@ class World:
 
 
 class StoppingProgress:
-    """Passes everything on, and raises Stopped from the next call after the stop flag is set.
+    """Passes everything on, and raises Stopped from the next call after the stop flag is set."""
 
-    Training looks at the flag itself, between steps, since it has something to save: `hold` keeps quiet meanwhile.
-    """
-
-    def __init__(self, inner: Progress, stop: StopFlag, how_to_go_on: str) -> None:
+    def __init__(self, inner: Progress, stop: StopFlag, command: str, log: Log) -> None:
         self._inner = inner
         self._stop = stop
-        self._how = how_to_go_on
-        self.hold = False
-
-    def _check(self) -> None:
-        if self._stop.requested and not self.hold:
-            raise self._stop.stopped(f"go on with: {self._how}")
+        self._command = command
+        self._log = log
 
     def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         self._check()
+        self._log.info("stage", stage=stage, total=total, unit=unit, done=done)
         self._inner.start(stage, total, unit, done)
 
     def advance(self, amount: int = 1, **figures: float) -> None:
@@ -67,4 +62,13 @@ class StoppingProgress:
         self._inner.advance(amount, **figures)
 
     def note(self, message: str) -> None:
+        self._log.info("note", message=message)
         self._inner.note(message)
+
+    def quiet(self) -> "StoppingProgress":
+        """The same that shows nothing: for work inside a stage that has a bar of its own."""
+        return StoppingProgress(Silent(), self._stop, self._command, NO_LOG)
+
+    def _check(self) -> None:
+        if self._stop.requested:
+            raise self._stop.stopped(f"go on with: {self._command}")

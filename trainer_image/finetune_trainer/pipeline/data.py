@@ -1,0 +1,55 @@
+"""The stage `prepare`: the data, and whether it is still what the run began with."""
+
+from finetune_sdk.errors import DataInvalid
+from finetune_trainer.data.prepare import Dataset, Limits, prepare_data
+from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.pipeline.attempt import Attempt
+from finetune_trainer.pipeline.documents import read_document, write_document
+from finetune_trainer.pipeline.layout import PREPARE
+from finetune_trainer.records import DataReport
+
+
+def prepare_stage(attempt: Attempt, model: ClipModel) -> Dataset:
+    """Index, split and cache the data; the pictures are read again only where the local cache was lost.
+
+    Raises:
+        DataInvalid: the data is unusable, or is not what earlier attempts of this run were given.
+    """
+    dataset = prepare_data(
+        attempt.spec.data,
+        model.preprocess,
+        seed=attempt.spec.training.seed,
+        cache_root=attempt.world.cache_root,
+        stores=attempt.world.open,
+        progress=attempt.progress,
+        limits=Limits(model.tokenize, model.context_length),
+    )
+    before = read_document(attempt.output, PREPARE, DataReport)
+    if before is None:
+        write_document(attempt.output, PREPARE, dataset.report)
+    else:
+        _check_unchanged(before, dataset.report, attempt.output.uri)
+    _tell(attempt, dataset.report)
+    return dataset
+
+
+def _check_unchanged(before: DataReport, now: DataReport, output: str) -> None:
+    for name, summary in now.splits.items():
+        was = before.splits[name]
+        if was.digest != summary.digest:
+            raise DataInvalid(
+                f"the {name} data changed since this run began: {was.images} images and {was.captions} captions then, "
+                f"{summary.images} and {summary.captions} now. Bring the old data back, or use another output.uri "
+                f"than {output}"
+            )
+
+
+def _tell(attempt: Attempt, report: DataReport) -> None:
+    sizes = ", ".join(f"{name} {summary.images} images" for name, summary in report.splits.items())
+    captions = sum(summary.captions for summary in report.splits.values())
+    attempt.progress.note(f"data: {sizes}; {captions} captions")
+    if report.rows_bad:
+        first = report.problems[0]
+        attempt.journal.note(
+            f"{report.rows_bad} of {report.rows_read} rows are left out, the first is {first.where} ({first.detail})"
+        )

@@ -1,0 +1,148 @@
+"""A whole run, in the order of its stages. Each stage leaves its result in storage and is skipped when it is there."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_sdk.api import FinetuneRun
+from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
+from finetune_trainer.model.freeze import freeze
+from finetune_trainer.model.load import load_model
+from finetune_trainer.pipeline.attempt import Attempt, copy_state
+from finetune_trainer.pipeline.begin import begin, resolve
+from finetune_trainer.pipeline.data import prepare_stage
+from finetune_trainer.pipeline.exporting import export_stage
+from finetune_trainer.pipeline.figures import (
+    baseline_stage,
+    evaluate_stage,
+    resolve_metrics,
+    select_stage,
+    validate_with,
+)
+from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes
+from finetune_trainer.pipeline.journal import Journal
+from finetune_trainer.pipeline.layout import LOGS
+from finetune_trainer.pipeline.log import LogTail, logger_of
+from finetune_trainer.pipeline.owner import claim
+from finetune_trainer.pipeline.reporting import conclude, judge_gate, publish
+from finetune_trainer.pipeline.stop import stop_on_signals
+from finetune_trainer.pipeline.training import resolved_training, train_stage
+from finetune_trainer.pipeline.world import StoppingProgress, World
+from finetune_trainer.records import GateResult, Outcome
+from finetune_trainer.training.precision import make_deterministic
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A complete run."""
+
+    outcome: Outcome
+    gate: GateResult | None
+
+    def raise_for_gate(self) -> None:
+        """Raise GateNotMet if there is a gate and it is missed; report, model and result exist either way."""
+        if self.gate is not None and not self.gate.passed:
+            raise GateNotMet(self.gate.message)
+
+
+def run_pipeline(run: FinetuneRun, world: World) -> Finished:
+    """Carry `run` out, or go on with it, or return what it came to if it is complete.
+
+    Raises:
+        FinetuneError: each ends the attempt with its own exit code; why is in progress.json too.
+    """
+    output = world.open(run.spec.output.uri)
+    device, why = choose_device(world.env, run.spec.compute.gpus_per_node)
+    begun = begin(run, output, world, device)
+    if begun.outcome is not None:
+        world.progress.note(f"this run is complete: {output.uri}")
+        return Finished(begun.outcome, judge_gate(run.spec, begun.outcome))
+    world.progress.note(why)
+    make_deterministic(device, os.environ)
+    fence = claim(output, run=run.metadata.name, process=world.process, now=world.clock())
+    log = LogTail(world.clock)
+    journal = Journal(output, world.clock, world.progress.note)
+    for note in hardware_notes(begun.record.hardware, describe_hardware(device)):
+        journal.note(note)
+    attempt = Attempt(
+        run=run,
+        record=begun.record,
+        output=output,
+        fence=fence,
+        journal=journal,
+        progress=StoppingProgress(world.progress, world.stop, world.command, logger_of(log, run.metadata.name)),
+        world=world,
+        device=device,
+    )
+    with stop_on_signals(world.stop, lambda name: world.progress.note(f"{name}: saving; once more ends at once")):
+        return _guarded(attempt, log)
+
+
+def _guarded(attempt: Attempt, log: LogTail) -> Finished:
+    """Whatever ends an attempt is told in storage too, as far as storage can be reached."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="finetune-") as scratch:
+            return _stages(attempt, Path(scratch))
+    except FinetuneError as error:
+        _leave_word(attempt, log, error)
+        raise
+    except Exception as error:
+        bug = TrainerError(f"this is a bug: {type(error).__name__}: {error}")
+        log.keep_traceback(error)
+        _leave_word(attempt, log, bug)
+        raise
+
+
+def _leave_word(attempt: Attempt, log: LogTail, error: FinetuneError) -> None:
+    try:
+        attempt.fence.check()
+        attempt.journal.fail(error)
+        attempt.output.write(f"{LOGS}attempt-{attempt.journal.progress.attempts}.jsonl", log.content())
+    except FinetuneError as second:
+        attempt.progress.note(f"why this attempt ended could not be stored: {second}")
+
+
+def _stages(attempt: Attempt, scratch: Path) -> Finished:
+    journal, spec = attempt.journal, attempt.spec
+    with journal.stage("prepare"):
+        model = load_model(
+            spec.model,
+            stores=attempt.world.open,
+            cache_root=attempt.world.cache_root,
+            device=attempt.device,
+            seed=spec.training.seed,
+        )
+        dataset = prepare_stage(attempt, model)
+        metrics = resolve_metrics(attempt, dataset.test)
+        for note in (*model.notes, *freeze(model, spec.training.freeze)):
+            journal.note(note)
+        resolved = resolved_training(attempt, model, len(dataset.train.images))
+        attempt.record = resolve(
+            attempt.output,
+            attempt.record,
+            {
+                "training": resolved.as_dict(),
+                "evaluation": {"recallAt": list(metrics.ks), "metric": metrics.headline},
+                "model": {"name": model.name, "source": model.source, "digest": model.digest},
+            },
+        )
+        base = copy_state(model.module)
+    with journal.stage("baseline"):
+        before = baseline_stage(attempt, model, dataset.test, metrics)
+    with journal.stage("train"):
+        validate = validate_with(attempt, dataset.validation)
+        finetuned = train_stage(attempt, model, dataset, resolved, validate, scratch)
+    with journal.stage("select"):
+        selection = select_stage(attempt, model, base, finetuned, resolved.alphas, dataset.validation)
+    with journal.stage("evaluate"):
+        after = evaluate_stage(attempt, model, dataset.test, metrics, before, selection)
+    with journal.stage("export"):
+        if not journal.was_done("export"):
+            export_stage(attempt, model, dataset.test, scratch)
+    with journal.stage("report"):
+        steps = finetuned.trained.step
+        outcome = conclude(attempt, model, dataset, metrics, (before, after), selection, steps)
+        publish(attempt, outcome)
+    journal.done()
+    return Finished(outcome, judge_gate(spec, outcome))
