@@ -19,7 +19,7 @@ def reproduce_command(output_uri: str, outcome: Outcome) -> str:
         lines.append(f"mc cp --recursive {shlex.quote(outcome.model_uri)} {folder}/  # or any S3 client")
     lines += [
         f"shards=$PWD/{SHARDS}; cd {shlex.quote(folder)}",
-        "clip_benchmark eval --model local-dir:. --pretrained '' \\",
+        "clip_benchmark eval --model local-dir:. --pretrained none --num_workers 0 \\",
         '    --dataset wds/test --dataset_root "$shards" --task zeroshot_retrieval \\',
         f'    --no_amp --recall_k {" ".join(map(str, ks))} --output "$shards/clip_benchmark.json"',
     ]

@@ -1,0 +1,44 @@
+"""Any model on any source, by itself."""
+
+import os
+from collections.abc import Sequence
+
+from finetune_sdk.api.data import DataSource
+from finetune_sdk.api.model import Model
+from finetune_trainer.data.prepare import Limits, prepare_test
+from finetune_trainer.evaluation.measure import measure, resolve_ks
+from finetune_trainer.model.load import load_model
+from finetune_trainer.pipeline.hardware import choose_device
+from finetune_trainer.pipeline.world import World
+from finetune_trainer.records import Evaluation
+from finetune_trainer.training.precision import make_deterministic
+
+
+def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | None, world: World) -> Evaluation:
+    """Measure `model` on all of `source`, at `ks` (None: 1, 5 and 10 as far as there are candidates).
+
+    Raises:
+        FinetuneError: as a run's baseline would.
+    """
+    device, why = choose_device(world.env, gpus_wished=1)
+    world.progress.note(why)
+    make_deterministic(device, os.environ)
+    loaded = load_model(model, stores=world.open, cache_root=world.cache_root, device=device, seed=0)
+    split, report = prepare_test(
+        source,
+        loaded.preprocess,
+        cache_root=world.cache_root,
+        stores=world.open,
+        progress=world.progress,
+        field="--data",
+        limits=Limits(loaded.tokenize, loaded.context_length),
+    )
+    if report.rows_bad:
+        first = report.problems[0]
+        world.progress.note(
+            f"{report.rows_bad} of {report.rows_read} rows are left out, the first is {first.where} ({first.detail})"
+        )
+    resolved, notes = resolve_ks(ks, len(split.images))
+    for note in notes:
+        world.progress.note(note)
+    return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
