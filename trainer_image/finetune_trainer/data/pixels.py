@@ -158,7 +158,7 @@ class PixelWriter:
         width, height = rgb.size
         resized = evaluation_size(self._preprocess, height, width)
         if min(resized) < 1 or math.prod(resized) > LARGEST_RESIZED:
-            raise BadRow("extreme shape", f"{width} x {height} pixels cannot be resized to the model's input")
+            raise BadRow("extreme-shape", f"{width} x {height} pixels cannot be resized to the model's input")
         shape = [0, 0]
         parts = [np.asarray(self._transform(rgb))] if evaluation else []
         if self._whole if whole is None else whole:

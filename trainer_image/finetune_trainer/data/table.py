@@ -217,8 +217,18 @@ def _check_where(source: Source, header: list[str], columns: dict[Role, int], na
 
 
 def _notes(source: Source, header: list[str], columns: dict[Role, int], name: str) -> tuple[str, ...]:
-    said = ", ".join(f"{role} from {header[index]!r}" for role, index in columns.items() if header[index] != role)
-    return (f"{source.field}: {name}: {said}",) if said else ()
+    """What was understood that its names do not say, and a split that nobody asked for."""
+    roles: tuple[Role, ...] = ("image", "caption")
+    said = [f"{role} from column {header[columns[role]]!r}" for role in roles if header[columns[role]] != role]
+    said += ["rows of one group stay together"] if "group" in columns else []
+    notes = [f"{source.field}: {name}: {', '.join(said)}"] if said else []
+    if source.field == "data.source" and "split" in columns and source.spec.columns.split is None:
+        column = header[columns["split"]]
+        notes.append(
+            f"{source.field}: {name} has a column {column!r}, and pictures are split by hash all the same: "
+            f"set {source.field}.columns.split to {column} to follow it"
+        )
+    return tuple(notes)
 
 
 def _tables(found: Found) -> list[str]:

@@ -1,0 +1,50 @@
+"""Captions as every stage sees them: one line, stripped, none empty, none twice for one picture."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from finetune_trainer.data.types import BadRow
+from finetune_trainer.model.clip import Tokenizer
+
+SPECIAL_TOKENS = 2
+"""Begin and end: what a tokenizer adds to a caption's own tokens, each of which takes a byte or more."""
+AT_ONCE = 512
+
+
+def clean_captions(raw: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
+    """The usable captions in the order met, and how many were empty or said twice.
+
+    What `str.splitlines` takes for the end of a line becomes a space: CLIP Benchmark splits shards so, and a caption
+    must stay one caption there. To open_clip's tokenizer both are the same white space.
+    Raises BadRow where none is left.
+    """
+    counts: Counter[str] = Counter()
+    kept: dict[str, None] = {}
+    for caption in raw:
+        text = " ".join(part for line in caption.splitlines() if (part := line.strip()))
+        if not text:
+            counts["empty-caption"] += 1
+        elif text in kept:
+            counts["duplicate-caption"] += 1
+        kept.update({text: None} if text else {})
+    if not kept:
+        detail = "its captions are empty" if raw else "it has no caption"
+        raise BadRow("empty-caption" if raw else "no-caption", detail)
+    return tuple(kept), counts
+
+
+def count_truncated(captions: Sequence[str], tokenize: Tokenizer, context_length: int) -> int:
+    """How many captions lose at least their last word to the tokenizer's limit of `context_length` tokens.
+
+    Told without knowing the tokenizer: leaving the last word out changes nothing.
+    """
+    long = [text for text in captions if len(text.encode()) + SPECIAL_TOKENS > context_length and " " in text]
+    cut = 0
+    for start in range(0, len(long), AT_ONCE):
+        some = long[start : start + AT_ONCE]
+        whole = np.asarray(tokenize(some))
+        shorter = np.asarray(tokenize([text.rsplit(" ", 1)[0] for text in some]))
+        cut += int((whole == shorter).all(axis=1).sum())
+    return cut

@@ -1,0 +1,297 @@
+"""The stage `prepare`: sources to train, validation and test, each picture read and decoded once.
+
+What was read of a source is kept in `cache_root`, under a digest of all that decides it: the source's spec, the model's
+input, and size and etag of every object read. So a second run reads no picture, and a changed one is seen.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from finetune_sdk.api.data import Data, DataSource
+from finetune_sdk.errors import DataInvalid
+from finetune_trainer.data.captions import count_truncated
+from finetune_trainer.data.decode import FORMATS, MOST_PIXELS
+from finetune_trainer.data.formats import open_rows
+from finetune_trainer.data.index import MOST_LISTED, Index, build_index, check_index, digest_images
+from finetune_trainer.data.leakage import find_leaks
+from finetune_trainer.data.pixels import PixelsUnusable, PixelWriter, cache_error, open_pixels
+from finetune_trainer.data.places import Stores
+from finetune_trainer.data.readers import Rows
+from finetune_trainer.data.splitting import FEWEST, carve_validation, split_by_field, split_source
+from finetune_trainer.data.types import Image, PixelCache, Split
+from finetune_trainer.model.clip import Preprocess, Tokenizer
+from finetune_trainer.progress import Progress
+from finetune_trainer.records import DataReport, Leak, Problem, SplitSummary
+
+VERSION = 1
+"""Of what is cached; a change of anything that decides it counts one up."""
+INDEX = "index.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The pictures and captions of a run."""
+
+    train: Split
+    validation: Split
+    test: Split
+    report: DataReport
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source's index with its pixels."""
+
+    index: Index
+    pixels: PixelCache
+    cache_bytes: int
+
+    def split(self, name: str, indices: Sequence[int] | None = None) -> Split:
+        """All images, or those at `indices`."""
+        if indices is None:
+            return Split(name, self.index.images, self.pixels)
+        return Split(name, tuple(self.index.images[i] for i in indices), self.pixels.subset(indices))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a tokenizer keeps of a caption."""
+
+    tokenize: Tokenizer
+    context_length: int
+
+
+def prepare_data(
+    data: Data,
+    preprocess: Preprocess,
+    *,
+    seed: int,
+    cache_root: Path,
+    stores: Stores,
+    progress: Progress,
+    limits: Limits | None = None,
+) -> Dataset:
+    """Read, check, split and cache the data of a run. `seed` chooses validation where none is given, never test.
+
+    `limits`: count the captions that the tokenizer cuts. Raises DataInvalid for data that cannot be used, the
+    storage's errors, and whatever `progress` raises to stop; what is half done is then done again.
+    """
+    most_bad = data.max_bad_fraction
+    sources = {name: spec for name in ("source", "train", "validation", "test") if (spec := getattr(data, name))}
+    kept = {
+        name: read_source(
+            f"data.{name}",
+            spec,
+            preprocess,
+            whole=name in ("source", "train"),
+            most_bad=most_bad,
+            cache_root=cache_root,
+            stores=stores,
+            progress=progress,
+        )
+        for name, spec in sources.items()
+    }
+    splits, leaks = _splits(data, kept, seed)
+    if leaks:
+        verb = "dropped from train" if data.leakage == "drop" else "left in train, as data.leakage says"
+        progress.note(f"{len(leaks)} pictures are also in test or validation, or nearly alike: {verb}")
+    report = _report(kept, splits, leaks, data.leakage, limits)
+    return Dataset(splits["train"], splits["validation"], splits["test"], report)
+
+
+def prepare_test(
+    source: DataSource,
+    preprocess: Preprocess,
+    *,
+    cache_root: Path,
+    stores: Stores,
+    progress: Progress,
+    max_bad_fraction: float = 0.01,
+    field: str = "data.test",
+    limits: Limits | None = None,
+) -> tuple[Split, DataReport]:
+    """All of one source as a test set, for measuring a model by itself. `field`: what messages call the source."""
+    kept = read_source(
+        field,
+        source,
+        preprocess,
+        whole=False,
+        most_bad=max_bad_fraction,
+        cache_root=cache_root,
+        stores=stores,
+        progress=progress,
+    )
+    test = kept.split("test")
+    _check_given(test, field)
+    return test, _report({"test": kept}, {"test": test}, [], "report", limits)
+
+
+def read_source(
+    field: str,
+    spec: DataSource,
+    preprocess: Preprocess,
+    *,
+    whole: bool,
+    most_bad: float,
+    cache_root: Path,
+    stores: Stores,
+    progress: Progress,
+) -> Prepared:
+    """A source's index and pixels, from the cache where they are there. `whole`: keep pictures for training too.
+
+    Raises DataInvalid where more than `most_bad` of the rows are bad.
+    """
+    rows = open_rows(field, spec, stores)
+    for note in rows.notes:
+        progress.note(note)
+    folder = cache_root / "data" / _digest(spec, preprocess, whole, rows.fingerprint)[:32]
+    prepared = _from_cache(folder, preprocess)
+    if prepared is None:
+        progress.start("prepare", rows.total, "images")
+        prepared = _read(rows, folder, preprocess, whole, progress)
+    else:
+        progress.start("prepare", prepared.index.rows_read, "images", done=prepared.index.rows_read)
+    empty = rows.where.explain() if spec.where and not rows.total else f"{spec.uri} holds no rows"
+    check_index(prepared.index, field, most_bad, empty)
+    return prepared
+
+
+def _read(rows: Rows, folder: Path, preprocess: Preprocess, whole: bool, progress: Progress) -> Prepared:
+    """Pixels first, the index last: it names the pixels it belongs to, so no kill leaves two that do not fit."""
+    with PixelWriter(folder, preprocess, whole) as writer:
+        index = build_index(rows.read(), writer, progress)
+        digest = writer.close().digest
+    body = {
+        "version": VERSION,
+        "pixels": digest,
+        "images": [asdict(image) for image in index.images],
+        "rows_read": index.rows_read,
+        "problems": [problem.model_dump() for problem in index.problems],
+        "kinds": index.kinds,
+        "oddities": index.oddities,
+    }
+    _write_whole(folder / INDEX, json.dumps(body).encode())
+    return Prepared(index, open_pixels(folder, preprocess), _bytes_below(folder))
+
+
+def _from_cache(folder: Path, preprocess: Preprocess) -> Prepared | None:
+    """What an earlier run left whole, else None."""
+    try:
+        pixels = open_pixels(folder, preprocess)
+        body = json.loads((folder / INDEX).read_bytes())
+        if body["version"] != VERSION or body["pixels"] != pixels.digest or not body["rows_read"]:
+            return None
+        images = tuple(Image(**{**image, "captions": tuple(image["captions"])}) for image in body["images"])
+        problems = tuple(Problem(**problem) for problem in body["problems"])
+        index = Index(images, body["rows_read"], problems, body["kinds"], body["oddities"])
+    except (PixelsUnusable, OSError, ValueError, KeyError, TypeError):
+        return None
+    return Prepared(index, pixels, _bytes_below(folder))
+
+
+def _splits(data: Data, kept: dict[str, Prepared], seed: int) -> tuple[dict[str, Split], list[Leak]]:
+    """The three splits, and what leaked between those that were given."""
+    if data.source is not None:
+        source = kept["source"]
+        if data.source.columns.split is None:
+            chosen = split_source(source.index.images, seed)
+            return {name: source.split(name, indices) for name, indices in chosen.items()}, []
+        given = {name: source.split(name, indices) for name, indices in split_by_field(source.index.images).items()}
+    else:
+        given = {name: prepared.split(name) for name, prepared in kept.items()}
+        for name, split in given.items():
+            _check_given(split, f"data.{name}")
+    leaks: list[Leak] = []
+    for name, other in (("train", "test"), ("train", "validation"), ("validation", "test")):
+        if name in given and other in given:
+            found = find_leaks(given[name].images, given[other].images, other)
+            leaks += found.values()
+            if data.leakage == "drop" and found:
+                given[name] = _without(given[name], set(found), other)
+    if "validation" not in given:
+        train = given["train"]
+        carved = carve_validation(train.images, seed)
+        given |= {name: _part(train, name, indices) for name, indices in carved.items()}
+    return given, leaks
+
+
+def _without(split: Split, dropped: set[int], other: str) -> Split:
+    left = [index for index in range(len(split.images)) if index not in dropped]
+    if len(left) < FEWEST:
+        raise DataInvalid(
+            f"data.{split.name}: {len(dropped)} of its {len(split.images)} pictures are also in {other}, or nearly "
+            f"alike, and {len(left)} are left: give other pictures, or set data.leakage to report"
+        )
+    return _part(split, split.name, left)
+
+
+def _part(split: Split, name: str, indices: Sequence[int]) -> Split:
+    return Split(name, tuple(split.images[i] for i in indices), split.pixels.subset(indices))
+
+
+def _check_given(split: Split, field: str) -> None:
+    if len(split.images) < FEWEST:
+        raise DataInvalid(f"{field}: {len(split.images)} usable picture is too few: give {FEWEST} at least")
+
+
+def _report(
+    kept: dict[str, Prepared], splits: dict[str, Split], leaks: list[Leak], leakage: str, limits: Limits | None
+) -> DataReport:
+    problems = [problem for prepared in kept.values() for problem in prepared.index.problems]
+    oddities: dict[str, int] = {}
+    for prepared in kept.values():
+        for kind, count in prepared.index.oddities.items():
+            oddities[kind] = oddities.get(kind, 0) + count
+    if limits is not None:
+        captions = [caption for split in splits.values() for caption in split.captions]
+        cut = count_truncated(captions, limits.tokenize, limits.context_length)
+        oddities |= {"truncated-caption": cut} if cut else {}
+    return DataReport(
+        splits={
+            name: SplitSummary(
+                images=len(split.images), captions=len(split.captions), digest=digest_images(split.images)
+            )
+            for name, split in splits.items()
+        },
+        rows_read=sum(prepared.index.rows_read for prepared in kept.values()),
+        rows_bad=sum(prepared.index.rows_bad for prepared in kept.values()),
+        problems=problems[:MOST_LISTED],
+        oddities=dict(sorted(oddities.items())),
+        leaks=leaks[:MOST_LISTED],
+        leaks_total=len(leaks),
+        leakage="drop" if leakage == "drop" else "report",
+        cache_bytes=sum(prepared.cache_bytes for prepared in kept.values()),
+    )
+
+
+def _digest(spec: DataSource, preprocess: Preprocess, whole: bool, fingerprint: str) -> str:
+    asked = {
+        "version": VERSION,
+        "spec": spec.model_dump(),
+        "preprocess": asdict(preprocess),
+        "whole": whole,
+        "limits": [MOST_PIXELS, *FORMATS],
+        "fingerprint": fingerprint,
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file of the cache so that it is there whole or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".index-", delete=False) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise cache_error(error, path.parent) from error
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
