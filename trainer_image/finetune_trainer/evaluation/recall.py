@@ -24,8 +24,8 @@ BLOCK = 384
 """Fewest rows or columns of one product, where there are as many. MKL computes small products, and the few last rows of
 one, by other kernels with other last bits. Measured (torch 2.15, 1 and 2 threads, 120 shapes): products of 192 or more
 rows and columns, the rest joined to the last one, hold the bits of the whole product."""
-PANEL = 1 << 23
-"""Scores held at once (32 MiB of float32) where that makes more than BLOCK rows: larger is no faster."""
+PANEL = 1 << 22
+"""Scores held at once (16 MiB of float32) where that makes more than BLOCK rows: larger is no faster."""
 
 Hits = dict[int, NDArray[np.bool_]]
 """By k, for each query: is a positive among the k best?"""
@@ -100,8 +100,8 @@ def retrieval(
 ) -> Retrieval:
     """Recall of `images` (N, D) by `texts` (M, D) and the reverse, at every k of `ks`; both float32, on the CPU.
 
-    `image_of_caption` (M,) names each text's image. At most `chunk` texts, rounded up to BLOCK, are scored at once;
-    None chooses for speed. Memory is some 10 bytes for each of max(PANEL, 2 * BLOCK * max(N, M)) scores.
+    `image_of_caption` (M,) names each text's image. About `chunk` texts, in whole BLOCKs, are scored at
+    once; None chooses for speed. Memory: some 10 bytes for each of max(PANEL, 2 * BLOCK * max(N, M)) scores.
 
     Raises:
         InvalidSpec: a k below 1 or above the number of candidates.
@@ -139,9 +139,9 @@ class _Counts:
 
 
 def _spans(total: int, size: int) -> list[slice]:
-    """Cut `total` into slices of `size` rounded up to BLOCK; what is left over joins the last one."""
-    size = -(-max(size, 1) // BLOCK) * BLOCK
-    starts = [start for start in range(0, total, size) if start == 0 or start + size <= total]
+    """Cut `total` into slices of `size`, in whole BLOCKs; fewer than BLOCK left over join the last one."""
+    size = max(size // BLOCK, 1) * BLOCK
+    starts = [start for start in range(0, total, size) if start == 0 or start + BLOCK <= total]
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], total], strict=True)]
 
 
@@ -234,7 +234,8 @@ def _mean(hits: NDArray[np.bool_]) -> float:
 
 def _check(images: Tensor, texts: Tensor, image_of_caption: NDArray[np.int64], ks: Sequence[int]) -> None:
     for kind, embeddings in (("picture", images), ("caption", texts)):
-        broken = (~torch.isfinite(embeddings).all(dim=1)).nonzero()[:, 0]
+        least, most = embeddings.aminmax(dim=1)  # isfinite() would copy them all
+        broken = (~(least.isfinite() & most.isfinite())).nonzero()[:, 0]
         if len(broken):
             raise WeightsInvalid(
                 f"the model gives no finite embedding for {kind} {int(broken[0]) + 1} of {len(embeddings)} "
