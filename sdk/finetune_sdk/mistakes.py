@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from finetune_sdk.api.evaluation import METRIC_PATTERN
 from finetune_sdk.api.types import NAME_PATTERN, URI_PATTERN
-from finetune_sdk.spec_paths import Path, dotted, field_at, fields_of, model_at, paths_of_key
+from finetune_sdk.spec_paths import Path, dotted, field_at, fields_of, model_at, paths_of_key, printable
 
 _PATTERNS = {
     URI_PATTERN: "must be a path, or a URI such as s3://bucket/folder",
@@ -21,12 +21,12 @@ _SHOWN = 60
 
 
 def shown(value: Any) -> str:
-    """A value as it may stand in a message: short, as JSON has it."""
+    """A value as it may stand in a message: short, as JSON has it, in one line and without a terminal's commands."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except ValueError:
         text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 
 
 def in_words(error: ErrorDetails, path: Path) -> str:

@@ -108,11 +108,13 @@ class _Reader:
         return None
 
     def _field(self, error: ErrorDetails) -> None:
-        path = tuple(key for key in error["loc"] if key != "[key]")
+        path = error["loc"]
+        if path[-1] == "[key]" and error["type"] != "extra_forbidden":  # pydantic's way to blame the key of a map
+            path = path[:-1]
         if not self._is_aside(path):
             self._tell(path, None if error["type"] == "missing" else error["input"], in_words(error, path))
-        if error["type"] == "extra_forbidden" and (meant := nearest_key(path)) is not None:
-            self._aside.add((*path[:-1], meant))
+        if error["type"] == "extra_forbidden":
+            self._excuse(path)
         self._set_aside(path)
         if error["type"] == "missing":
             self._stand_in(path)
@@ -145,13 +147,24 @@ class _Reader:
         """Whether `path` is, or lies below, a part set aside."""
         return any(path[: len(aside)] == aside for aside in self._aside)
 
+    def _excuse(self, unknown: Keys) -> None:
+        """The key that a misspelt one means is not told to be missing as well."""
+        meant = nearest_key(unknown)
+        if meant is not None and meant not in self._parent(unknown):
+            self._aside.add((*unknown[:-1], meant))
+
+    def _parent(self, path: Keys) -> Any:
+        """What holds the last key of `path`; an empty mapping where that was taken out already."""
+        part = self._document
+        for key in path[:-1]:
+            if isinstance(part, dict) and key not in part:
+                return {}
+            part = part[key]
+        return part
+
     def _set_aside(self, path: Keys) -> None:
         self._aside.add(path)
-        parent = self._document
-        for key in path[:-1]:
-            if isinstance(parent, dict) and key not in parent:
-                return
-            parent = parent[key]
+        parent = self._parent(path)
         if isinstance(parent, dict):
             parent.pop(path[-1], None)
         else:
@@ -160,9 +173,7 @@ class _Reader:
 
     def _stand_in(self, path: Keys) -> None:
         """Put something valid, or an empty mapping to be filled in the next pass, where a required key is missing."""
-        parent = self._document
-        for key in path[:-1]:
-            parent = parent[key]
+        parent = self._parent(path)
         field = spec_paths.field_at(path)
         if spec_paths.model_at(path) is not None:
             parent[path[-1]] = {}

@@ -51,8 +51,13 @@ def uri_places(document: Any) -> Iterator[tuple[dict[str, Any], str]]:
 
 def dotted(path: Path) -> str:
     """`("spec", "output", "exports", 0)` as spec.output.exports[0]."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    text = "".join(f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in path)
     return text.removeprefix(".")
+
+
+def printable(text: str) -> str:
+    """`text` with what would break a line or move a cursor escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def _uri_places(model: type[BaseModel], value: Any) -> Iterator[tuple[dict[str, Any], str]]:

@@ -62,12 +62,15 @@ _towers = st.fixed_dictionaries(
 )
 _weights = st.one_of(_group({"tag": _names}), _group({"uri": _uris}), _group({"random": st.just({})}))
 _models = _group({"name": _names, "weights": _weights}) | _group({"towers": _towers})
-_data_kinds = {"maxBadFraction": _fractions, "leakage": st.sampled_from(["drop", "report"])}
+_data_kinds: dict[str, st.SearchStrategy[Any]] = {
+    "maxBadFraction": _fractions,
+    "leakage": st.sampled_from(["drop", "report"]),
+}
 _data = _group({"source": _sources}, **_data_kinds) | _group(
     {"train": _sources, "test": _sources}, validation=_sources, **_data_kinds
 )
 _freeze = _group({"blocks": st.integers(0, 12)}) | _group({"all": st.booleans()})
-_training_parts = {
+_training_parts: dict[str, st.SearchStrategy[Any]] = {
     "batchSize": st.integers(2, 4096),
     "microBatchSize": _int_or_auto,
     "optimizer": _group(learningRate=_fractions, weightDecay=_fractions),
@@ -79,7 +82,7 @@ _training_parts = {
     "seed": st.integers(0, 2**31 - 1),
 }
 _training = st.one_of(
-    _group(**_training_parts),
+    _group(None, **_training_parts),
     _group({"epochs": st.integers(1, 100)}, **_training_parts),
     _group({"steps": st.integers(1, 100)}, **_training_parts),
 )

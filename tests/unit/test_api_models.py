@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from finetune_sdk import api
 from finetune_sdk.api import FinetuneRun, FinetuneRunSpec, FinetuneRunStatus, reasons
+from finetune_sdk.api.base import Schema
 from finetune_sdk.api.rules import RULES
 from finetune_sdk.cli.schema import json_schema
 from finetune_sdk.spec_paths import fields_of
@@ -20,8 +21,8 @@ FULL = ("full_tag.yaml", "full_towers.yaml")
 def all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Every model below `model` by its class name, by way of the schema's definitions."""
     names = model.model_json_schema()["$defs"]
-    known = {kind.__name__: kind for kind in _subclasses(api.run.Schema)}
-    return {name: known[name] for name in names}
+    known = {kind.__name__: kind for kind in _subclasses(Schema)}
+    return {name: known[name] for name in (model.__name__, *names)}
 
 
 def _subclasses(kind: type[BaseModel]) -> list[type[BaseModel]]:
@@ -52,7 +53,7 @@ def test_a_full_sample_reads_as_its_golden_file(name: str) -> None:
 
 def test_the_samples_set_every_field_of_the_spec() -> None:
     given_fields = set().union(*(given_paths(FinetuneRun, document) for document in (*map(sample, FULL), a_run())))
-    models = {"FinetuneRunSpec": FinetuneRunSpec, **all_models(FinetuneRunSpec)}
+    models = all_models(FinetuneRunSpec)
     every = {(name, field) for name, model in models.items() for field in model.model_fields}
     every -= {("Weights", "uri")}  # a third member of a group of three; the rules' table has it
     assert every - given_fields == set()
@@ -123,7 +124,7 @@ def test_what_is_accepted(changes: dict[str, Any], accepted: bool) -> None:
             FinetuneRun.model_validate(a_run(**changes))
 
 
-BREAKS = {
+BREAKS: dict[str, dict[str, Any]] = {
     "two kinds of weights": {"model__weights": {"tag": "openai", "random": {}}},
     "no kind of weights": {"model__weights": {}},
     "towers beside a name": {"model__towers": {"image": {"timm": "a"}, "text": {"huggingface": "b"}}},
@@ -172,14 +173,14 @@ def test_every_rule_is_broken_by_a_row_above() -> None:
 
 
 def test_every_rule_names_fields_that_exist() -> None:
-    models = {"FinetuneRunSpec": FinetuneRunSpec, **all_models(FinetuneRunSpec)}
+    models = all_models(FinetuneRunSpec)
     for rule in RULES:
         for path in rule.fields:
             assert path.split(".")[0] in fields_of(models[rule.on]), f"{rule.on} has no {path}"
 
 
 def test_every_field_has_its_reference_text() -> None:
-    models = {"FinetuneRunSpec": FinetuneRunSpec, **all_models(FinetuneRun)}
+    models = all_models(FinetuneRun)
     bare = {
         f"{name}.{field}"
         for name, model in models.items()
@@ -201,7 +202,7 @@ def largest(node: dict[str, Any], parts: dict[str, Any]) -> int:
         case "object" if "properties" in node:
             return 2 + sum(len(name) + 4 + largest(below, parts) for name, below in node["properties"].items())
         case "object" if "additionalProperties" in node:
-            key = node["propertyNames"]["maxLength"] * 4 + 4
+            key: int = node["propertyNames"]["maxLength"] * 4 + 4
             return 2 + int(node["maxProperties"]) * (key + largest(node["additionalProperties"], parts))
         case "object":
             return 2

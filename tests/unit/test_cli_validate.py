@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -17,6 +19,7 @@ from finetune_sdk.errors import DataInvalid
 from tests.support.specs import DATA
 
 GOOD = str(DATA / "minimal.yaml")
+Put = Callable[[Callable[[], None]], None]
 COMMITTED_SCHEMA = Path(__file__).parents[2] / "crds" / "finetunerun.schema.json"
 
 
@@ -28,19 +31,19 @@ def bad(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def subcommand(monkeypatch: pytest.MonkeyPatch):
+def subcommand(monkeypatch: pytest.MonkeyPatch) -> Put:
     """Puts a function in the place of every subcommand."""
 
-    def put(function) -> None:
-        module = type(sys)("a_subcommand")
-        module.command = click.command()(function)
+    def put(function: Callable[[], None]) -> None:
+        module = ModuleType("a_subcommand")
+        vars(module)["command"] = click.command()(function)
         monkeypatch.setitem(sys.modules, "a_subcommand", module)
         monkeypatch.setattr(cli, "SUBCOMMANDS", {"run": Subcommand("a_subcommand", "")})
 
     return put
 
 
-def raises(error: BaseException):
+def raises(error: BaseException) -> Callable[[], None]:
     def function() -> None:
         raise error
 
@@ -92,7 +95,9 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("error", "code", "message"), ENDS.values(), ids=ENDS)
-def test_how_a_command_ends(subcommand, error, code, message, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_a_command_ends(
+    subcommand: Put, error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     subcommand(raises(error))
     assert main(["run"]) == code
     err = capsys.readouterr().err
@@ -100,7 +105,9 @@ def test_how_a_command_ends(subcommand, error, code, message, capsys: pytest.Cap
     assert "Traceback" not in err
 
 
-def test_a_bug_shows_where_if_asked(subcommand, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_shows_where_if_asked(
+    subcommand: Put, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("FINETUNE_DEBUG", "1")
     subcommand(raises(KeyError("x")))
     assert main(["run"]) == 70

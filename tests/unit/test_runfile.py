@@ -1,14 +1,20 @@
 """A run's file: what it may hold, where its paths lead, and what a person is told when it is wrong."""
 
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finetune_sdk.api import FinetuneRun
 from finetune_sdk.errors import InvalidSpec, UsageError
 from finetune_sdk.runfile import RunFileInvalid, load_run, parse_run
 from finetune_sdk.uri import uri_to_path
-from tests.support.specs import DATA
+from tests.support.specs import DATA, sample
 
 HEAD = "apiVersion: finetune.dev/v1alpha1\nkind: FinetuneRun\nmetadata: {name: tiny}\nspec:\n"
 MODEL = "  model: {name: ViT-B-32, weights: {random: {}}}\n"
@@ -212,6 +218,40 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         "run.yaml:11  spec.training.batchSize: must be at least 2; found 1",
         "run.yaml:12  spec.evaluation.recallAt[1]: must be at least 1; found 0",
     ]
+
+
+def test_a_message_keeps_to_its_line() -> None:
+    first, *rest = told(GOOD.replace("uri: out", '"u\\u2028ri": out, uri: "gs://\\u2028\\e[2J"')).splitlines()
+    assert first == "run.yaml: 2 mistakes"
+    assert rest == [
+        "run.yaml:7  spec.output.u\\u2028ri: unknown key; did you mean uri?",
+        r'run.yaml:7  spec.output.uri: must be a path, or a URI such as s3://bucket/folder; found "gs://\u2028\u001b[2J"',
+    ]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in `value` with each of its keys."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(value[key])
+
+
+@given(data=st.data(), name=st.sampled_from(["full_tag.yaml", "full_towers.yaml", "minimal.yaml"]))
+@settings(max_examples=150, deadline=None)
+def test_any_other_value_anywhere_is_read_or_told(data: st.DataObject, name: str) -> None:
+    document = sample(name)
+    for _ in range(data.draw(st.integers(1, 3))):
+        part, key = data.draw(st.sampled_from(list(places(document))))
+        part[key] = data.draw(values)
+    with suppress(RunFileInvalid):
+        parse(json.dumps(document))
 
 
 def test_mistakes_can_be_read_by_a_program() -> None:

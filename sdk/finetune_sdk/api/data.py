@@ -26,7 +26,7 @@ class DataSource(SpecModel):
     """Pictures with captions in one place and one format."""
 
     uri: Uri
-    """The table, the folder, or the shards (with braces: shard-{0000..0009}.tar)."""
+    """The table, the folder, or the shards, with braces: shard-{0000..0009}.tar."""
     format: DataFormat = "auto"
     """How it is written; auto looks."""
     images: Uri | None = None
