@@ -291,6 +291,23 @@ def test_given_splits_by_field_of_one_table(tmp_path):
     assert len(one.validation.images) == 6
 
 
+def test_train_and_validation_have_one_order_in_any_format_and_test_keeps_the_datas(tmp_path):
+    pictures = make_pictures(tmp_path / "pictures", 40)
+    data = [
+        Data(train=source(train), test=source(test))
+        for train, test in [
+            (write_table(tmp_path / "a.csv", pictures[9::-1]), write_table(tmp_path / "b.csv", pictures[:9:-1])),
+            (write_folder(tmp_path / "train", pictures[:10]), write_folder(tmp_path / "test", pictures[10:])),
+        ]
+    ]
+    one, two = (prepared(each, tmp_path) for each in data)
+    for name in ("train", "validation"):
+        first, second = getattr(one, name), getattr(two, name)
+        assert [image.pixels_sha256 for image in first.images] == [image.pixels_sha256 for image in second.images]
+        assert np.array_equal(first.pixels.whole(0), second.pixels.whole(0))
+    assert [image.sha256 for image in one.test.images] == [image.sha256 for image in two.test.images][::-1]
+
+
 def leaky(tmp_path: Path, leakage: str) -> tuple[Dataset, Told]:
     pictures = make_pictures(tmp_path / "pictures", 40)
     for number, test_picture in enumerate(pictures[30:33]):

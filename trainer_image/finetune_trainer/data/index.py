@@ -136,6 +136,7 @@ def digest_images(images: Sequence[Image]) -> str:
     """SHA-256 over each image's pixels digest and captions, by pixels digest: equal for one set in any format.
 
     Formats list one set in different orders (a folder by name, a table as written), so the order is left out here.
+    Of test, where it decides ties, the evaluation's queries digest holds it.
     """
     digest = hashlib.sha256()
     for image in sorted(images, key=lambda image: image.pixels_sha256):
