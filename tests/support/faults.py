@@ -101,16 +101,7 @@ class FaultProxy:
 
         What a kill or a lost network in the midst of an upload looks like from the server.
         """
-        self.add(Rule(writes, 1, number, cut_request_at=1))
-        broken = threading.Event()
-
-        def after(request: Request) -> bool:
-            seen = sum(each.writes for each in self.requests)
-            if seen > number + 1 or (seen == number + 1 and not request.writes):
-                broken.set()
-            return broken.is_set()
-
-        self.refuse(after)
+        self.add(Rule(writes, 1, number, cut_request_at=1, before=self.refuse))
 
     def rule_for(self, request: Request) -> Rule | None:
         with self._lock:
@@ -172,7 +163,7 @@ def _pass_on(client: socket.socket, upstream: socket.socket, proxy: FaultProxy) 
         _discard(client, length - len(body_start))
         client.sendall(_answer(*rule.answer, with_body=method != "HEAD"))
         return
-    if rule.cut_request_at is not None and length <= rule.cut_request_at or rule.cut_request_at == 0:
+    if rule.cut_request_at is not None and min(length, rule.cut_request_at) == 0:
         return
     kept = [line for line in lines if not line.lower().startswith("connection:")]
     upstream.sendall("\r\n".join([*kept[:1], "Connection: close", *kept[1:]]).encode("latin-1") + b"\r\n\r\n")
@@ -219,5 +210,10 @@ def _discard(client: socket.socket, length: int) -> None:
 
 
 def _answer(status: int, content_type: str, body: bytes, *, with_body: bool) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + (body if with_body else b"")
+    lines = [
+        f"HTTP/1.1 {status} X",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + (body if with_body else b"")

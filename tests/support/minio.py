@@ -1,6 +1,7 @@
 """A real MinIO server for tests."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -68,6 +69,13 @@ class S3Server:
         self.client().make_bucket(name)
         return f"s3://{name}"
 
+    def scratch(self) -> str:
+        """A URI below which nothing lies yet."""
+        client = self.client()
+        if not client.bucket_exists("scratch"):
+            client.make_bucket("scratch")
+        return f"s3://scratch/{secrets.token_hex(6)}"
+
     def add_user(self, access_key: str, secret_key: str, policy: str) -> "S3Server":
         """MinIO only: a user with one of its named policies (readonly, readwrite, writeonly)."""
         admin = minio.minioadmin.MinioAdmin(
@@ -90,7 +98,7 @@ def run_minio(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
     if tls:
         scheme, ca_file = "https", make_certificates(certificates)
     server = S3Server(f"{scheme}://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY, folder / "data", ca_file)
-    command = [
+    command: list[str | Path] = [
         go_program(MODULE, VERSION),
         "server",
         "--quiet",
@@ -106,10 +114,7 @@ def run_minio(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
         "MINIO_UPDATE": "off",
         "MINIO_CI_CD": "on",  # allows data on the root file system
     }
-    trusted = {"ca_certs": str(ca_file)} if ca_file else {}
-    with running(
-        command, lambda: answers(f"{server.endpoint}/minio/health/ready", **trusted), folder / "minio.log", env
-    ):
+    with running(command, lambda: answers(f"{server.endpoint}/minio/health/ready", ca_file), folder / "minio.log", env):
         yield server
 
 

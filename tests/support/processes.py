@@ -1,5 +1,6 @@
 """Servers that tests start: on loopback, awaited by what they answer, ended with their test."""
 
+import shutil
 import socket
 import subprocess
 import time
@@ -35,9 +36,10 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) 
         time.sleep(_PAUSE)
 
 
-def answers(url: str, **pool: str) -> bool:
+def answers(url: str, ca_file: Path | None = None) -> bool:
     """Whether a GET is answered with 200."""
-    with urllib3.PoolManager(retries=False, timeout=2.0, **pool) as http:
+    ca_certs = str(ca_file) if ca_file else None
+    with urllib3.PoolManager(retries=False, timeout=2.0, ca_certs=ca_certs) as http:
         try:
             return http.request("GET", url).status == 200
         except urllib3.exceptions.HTTPError:
@@ -49,17 +51,15 @@ def running(
     command: Sequence[str | Path], ready: Callable[[], bool], log: Path, env: Mapping[str, str], seconds: float = 60.0
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """A process, once it is `ready`; its output goes to `log`, whose end is told if it does not get so far."""
+    # So that none outlives tests that were killed; where there is no such program they may.
+    tied = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=dict(env))
+        process = subprocess.Popen([*tied, *command], stdout=output, stderr=subprocess.STDOUT, env=dict(env))
     try:
         wait_until(lambda: process.poll() is not None or ready(), f"{command[0]} ready", seconds)
         if process.poll() is not None:
             raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()  # nobody needs what it holds, and SeaweedFS takes 20 s to end in order
+        process.wait()

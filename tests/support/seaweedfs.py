@@ -27,7 +27,7 @@ def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
     names = ["master", "volume", "filer", "s3"]
     ports = free_ports(2 * len(names))
     s3_port = ports[names.index("s3")]
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).parent / "weed",
         "server",
         f"-dir={data}",
@@ -36,8 +36,11 @@ def run_seaweedfs(folder: Path) -> Iterator[S3Server]:
         "-s3",
         f"-s3.config={identities}",
         "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64",
-        "-volume.max=50",
+        "-volume.max=1000",  # each bucket takes some
+        "-volume.preStopSeconds=0",
         "-master.telemetry=false",
         *(f"-{name}.port={port}" for name, port in zip(names, ports[:4], strict=True)),
         *(f"-{name}.port.grpc={port}" for name, port in zip(names, ports[4:], strict=True)),

@@ -139,8 +139,6 @@ class FileStore:
         name = path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
         with self._create(name) as stream:
             try:
-                # Locked as long as its writer lives: how a later writer knows what a killed one left behind.
-                fcntl.flock(stream, fcntl.LOCK_EX)
                 fill(stream)
                 stream.flush()
                 now = time.time_ns()
@@ -155,9 +153,14 @@ class FileStore:
             name.parent.mkdir(parents=True, exist_ok=True)
             self._sweep(name.parent)
             try:
-                return name.open("xb")
+                stream = name.open("xb")
             except FileNotFoundError:
                 continue
+            # Locked as long as its writer lives: how a later writer knows what a killed one left behind.
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if os.fstat(stream.fileno()).st_nlink:
+                return stream
+            stream.close()  # taken for left behind before it was locked
         raise OSError(errno.ENOENT, "the folder is deleted as often as it is made")
 
     def _sweep(self, folder: Path) -> None:

@@ -21,6 +21,6 @@ def translate_file_error(error: OSError, uri: str, *, writing: bool) -> Finetune
         if writing:
             return StorageDenied(f"{uri} cannot be written ({said}): something else lies in its place, choose another")
         return ObjectNotFound(f"{uri} is no file ({said})")
-    if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
+    if not writing and error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
         return ObjectNotFound(f"{uri} does not exist")
     return StorageUnavailable(f"{uri} cannot be {'written' if writing else 'read'}: {said}")

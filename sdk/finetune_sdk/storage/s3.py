@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from xml.etree import ElementTree as ET
 
 from minio.error import MinioException, S3Error, ServerError
 from urllib3.exceptions import HTTPError
@@ -205,7 +206,7 @@ class S3Store:
             _, credentials = self._clients.current()
             try:
                 done = action()
-            except (MinioException, HTTPError, OSError) as error:
+            except (MinioException, HTTPError, OSError, ET.ParseError, ValueError) as error:  # minio parses unguarded
                 verdict = _verdict(error, uri, self._bucket, credentials)
             else:
                 self._reached = True

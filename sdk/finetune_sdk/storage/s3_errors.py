@@ -111,12 +111,14 @@ def translate_transport_error(
     if isinstance(said, ssl.SSLError) and said.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
         why = f"{server} does not speak TLS"
         return Verdict(StorageDenied(f"{uri}: {why}: write http:// in {origin.endpoint}"), False)
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        words = "no answer in time"
-    elif isinstance(error, urllib3.exceptions.NameResolutionError):
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
         words = "its name is not known"
+    elif isinstance(said, OSError) and said.strerror:
+        words = said.strerror
+    elif isinstance(error, urllib3.exceptions.TimeoutError):
+        words = "no answer in time"
     else:
-        words = (said.strerror if isinstance(said, OSError) else None) or "the connection broke"
+        words = "the connection broke"
     why = f"{server} cannot be reached ({redact(words, credentials.secrets)})"
     return Verdict(StorageUnavailable(f"{uri}: {why}: check {origin.endpoint} and whether the server runs"), True)
 
