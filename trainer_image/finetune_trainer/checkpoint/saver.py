@@ -1,15 +1,15 @@
 """Saving beside training: one upload at a time on a thread, payload first, manifest last."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
 from finetune_sdk.errors import FinetuneError, StorageUnavailable
 from finetune_sdk.storage import Store
@@ -108,22 +108,23 @@ class Checkpoints:
         finally:
             self._executor.shutdown()
 
-    def _save_locally(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+    @contextmanager
+    def _local_folder(self) -> Iterator[Path]:
+        """A folder for files on their way; a full or missing disk is told as what it is."""
         try:
-            save_file(dict(tensors), path)
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                yield Path(folder)
         except (OSError, SafetensorError) as error:
-            size = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
-            raise StorageUnavailable(
-                f"{self._scratch} cannot take {path.name} of {size:.0f} MB on its way to {self._store.uri}: {error}"
-            ) from error
+            where, on_way = self._scratch, "where a checkpoint's files lie on their way to"
+            raise StorageUnavailable(f"{where}, {on_way} {self._store.uri}, cannot take them: {error}") from error
 
     def _write(self, snapshot: Snapshot, lines: bytes, pinned: frozenset[int]) -> None:
         step, store = snapshot.step, self._store
         parts: dict[str, Part] = {}
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        with self._local_folder() as folder:
             for kind, tensors in snapshot.tensors.items():
-                path = Path(folder) / f"{kind}{SUFFIX}"
-                self._save_locally(tensors, path)
+                path = folder / f"{kind}{SUFFIX}"
+                save_file(dict(tensors), path)
                 store.write_file(checkpoint_key(step, path.name), path)
                 parts[path.name] = part_of_file(path)
                 path.unlink()

@@ -1,0 +1,114 @@
+"""AdamW, what it decays, the logit scale's limit, gradient clipping."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetune_trainer.training.memory import Fit
+from finetune_trainer.training.optimizer import clip_gradients, make_optimizer, trained_parameters
+from finetune_trainer.training.state import TrainState
+from tests.support.models import Kind, tiny_model
+from tests.support.training import make_batch, parts_of, resolved_for, small_model
+
+WHOLE = Fit(8, activation_checkpointing=False)
+
+
+def optimizer_of(kind: Kind, folder: Path) -> tuple[torch.optim.AdamW, dict[int, str]]:
+    model = tiny_model(kind, folder=folder)
+    names = {id(parameter): name for name, parameter in trained_parameters(model.module).items()}
+    return make_optimizer(model.module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6), names
+
+
+@pytest.mark.parametrize("kind", ["clip", "resnet", "siglip", "composed"])
+def test_biases_norms_and_positions_are_not_decayed(kind: Kind, tmp_path: Path) -> None:
+    optimizer, names = optimizer_of(kind, tmp_path)
+    decayed = {names[id(p)] for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    spared = {names[id(p)] for group in optimizer.param_groups if not group["weight_decay"] for p in group["params"]}
+    assert decayed | spared == set(names.values())
+    wrong = ("bias", "logit", "norm", "ln_", "bn1.", "pos_embed", "positional", "position_embeddings")
+    assert not {name for name in decayed if any(part in name for part in wrong)}
+    assert all(
+        name.endswith(("bias", "weight")) or "embed" in name or "logit" in name or "." in name for name in spared
+    )
+
+
+def test_the_state_is_there_from_the_start_and_changes_no_weight() -> None:
+    model = small_model()
+    before = {name: value.clone() for name, value in model.module.state_dict().items()}
+    optimizer = make_optimizer(model.module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6)
+    assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+    assert len(optimizer.state) == len(trained_parameters(model.module))
+    assert all(not tensor.any() for state in optimizer.state.values() for tensor in state.values())
+
+
+def test_the_first_step_is_adamws_own() -> None:
+    """Against torch's optimizer without our state: a rate, a decay, a step."""
+    results = []
+    for ours in (True, False):
+        model = small_model()
+        parameters = list(model.module.parameters())
+        optimizer = (
+            make_optimizer(model.module, weight_decay=0.0, betas=(0.9, 0.98), epsilon=1e-6)
+            if ours
+            else torch.optim.AdamW(parameters, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0, fused=True)
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2
+        for number, parameter in enumerate(parameters):
+            parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
+        optimizer.step()
+        results.append(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    assert torch.equal(*results)
+
+
+def test_gradients_are_clipped_together_to_norm_one() -> None:
+    model = small_model()
+    optimizer = make_optimizer(model.module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6)
+    for parameter in model.module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    count = sum(parameter.numel() for parameter in model.module.parameters())
+    assert float(clip_gradients(optimizer, 1.0)) == pytest.approx(math.sqrt(count), rel=1e-4)
+    clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in model.module.parameters() if p.grad is not None))
+    assert clipped == pytest.approx(1.0, rel=1e-4)
+
+
+SCALES = {
+    "a CLIP scale above 100 is brought back": ("clip", 2.0, 9.0, math.log(100)),
+    "a CLIP scale that began above 100 may stay there": ("clip", 4.72, 4.72, 4.72),
+    "a CLIP scale below 100 is left alone": ("clip", 2.0, 4.0, 4.0),
+    "SigLIP's scale has no limit": ("siglip", 4.72, 6.0, 6.0),
+}
+
+
+@pytest.mark.parametrize(("loss", "initial", "reached", "after"), SCALES.values(), ids=SCALES)
+def test_the_logit_scale_is_limited_for_the_clip_loss_only(
+    loss: str, initial: float, reached: float, after: float
+) -> None:
+    model = small_model()
+    parts_of(model).logit_scale.data.fill_(initial)
+    state = TrainState(model, resolved_for(loss=loss, learning_rate=0.0), WHOLE)
+    parts_of(model).logit_scale.data.fill_(reached)
+    state.update(make_batch(model, 0))
+    assert float(parts_of(model).logit_scale.detach()) == pytest.approx(after, rel=1e-6)
+
+
+def test_siglips_logit_scale_is_unchanged_by_a_step_at_rate_0(tmp_path: Path) -> None:
+    model = tiny_model("siglip", folder=tmp_path)
+    parts_of(model).logit_scale.data.fill_(4.72)
+    state = TrainState(model, resolved_for(loss="siglip", learning_rate=0.0), WHOLE)
+    state.update(make_batch(model, 0))
+    assert torch.equal(parts_of(model).logit_scale.detach(), torch.tensor(4.72).expand_as(parts_of(model).logit_scale))
+    assert state.pending is not None
+    assert state.pending.gradient_norm > 0
+
+
+def test_frozen_parameters_have_no_state_and_do_not_move() -> None:
+    model = small_model()
+    model.module.visual.requires_grad_(False)
+    before = {name: value.clone() for name, value in model.module.named_parameters()}
+    state = TrainState(model, resolved_for(learning_rate=1e-2), WHOLE)
+    state.update(make_batch(model, 0))
+    after = dict(model.module.named_parameters())
+    assert all(torch.equal(after[name], before[name]) == name.startswith("visual.") for name in before)
