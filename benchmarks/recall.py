@@ -91,7 +91,7 @@ def alone(n_images: int, ks: Sequence[int]) -> dict[str, float]:
 def run_alone(n_images: int, ks: Sequence[int]) -> None:
     stored = make(n_images)
     for side in (stored.images, stored.texts):  # in place: as encoding leaves them
-        side /= side.norm(dim=-1, keepdim=True)
+        side.div_(side.norm(dim=-1, keepdim=True))
     embeddings = (stored.images.nbytes + stored.texts.nbytes) / 1e9
     taken = seconds(lambda: retrieval(stored.images, stored.texts, stored.owner, ks))
     print(json.dumps({"seconds": round(taken, 2), "peak_gb": peak_memory() / 1e9, "embeddings_gb": embeddings}))
