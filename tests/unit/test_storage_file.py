@@ -144,6 +144,24 @@ def test_a_living_writer_is_left_alone(store: Store, folder: Path, monkeypatch: 
     assert store.read("slow") == b"whole"
 
 
+def test_between_looking_and_replacing_nobody_else_does(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    etag = store.write_if("owner.json", b"start", None)
+    won: list[str | None] = []
+    other = threading.Thread(target=lambda: won.append(open_store(store.uri).write_if("owner.json", b"other", etag)))
+    replace = Path.replace
+
+    def while_another_tries(path: Path, target: Path) -> Path:
+        if threading.current_thread() is not other:
+            other.start()
+            other.join(0.3)  # it would be done by then, if it could
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", while_another_tries)
+    assert store.write_if("owner.json", b"first", etag) is not None
+    other.join(30)
+    assert (won, store.read("owner.json")) == ([None], b"first")
+
+
 def test_conditions_hold_between_processes(store: Store) -> None:
     etag = store.write_if("owner.json", b"start", None)
     script = f"""

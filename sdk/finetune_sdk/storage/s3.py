@@ -213,7 +213,8 @@ class S3Store:
                 return done
             patience = self._retry.patience if self._reached else self._retry.first_patience
             if not self._may_pass(verdict, credentials) or not attempts.pause(patience):
-                raise _with_patience(verdict, attempts) from None  # not chained: the original holds signed URLs
+                # Outside of the except block, so that the original is not chained: it may hold keys and signed URLs.
+                raise _with_patience(verdict, attempts)
 
     def _may_pass(self, verdict: Verdict, used: Credentials) -> bool:
         """So may a refusal, if the keys were renewed in between."""
