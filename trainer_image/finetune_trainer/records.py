@@ -114,7 +114,7 @@ class Selection(Schema):
     candidates: list[Candidate]
     chosen: Candidate
     standard_error: float
-    """Paired, of chosen minus base, over validation images."""
+    """Paired, of chosen minus base, over validation images; with `no_gain`, of the best candidate minus base."""
     no_gain: bool
 
 
