@@ -380,6 +380,17 @@ def test_a_cache_that_lost_a_part_is_made_again(tmp_path, pictures, lost):
     assert second.images == first.images
 
 
+def test_an_index_of_other_pixels_is_not_believed(tmp_path, pictures):
+    one, two = write_folder(tmp_path / "one", pictures[:5]), write_folder(tmp_path / "two", pictures[5:10])
+    measured(one)
+    (first,) = (tmp_path / "cache").rglob("index.json")
+    measured(two)
+    (second,) = set((tmp_path / "cache").rglob("index.json")) - {first}
+    second.write_bytes(first.read_bytes())
+    split, _ = measured(two)
+    assert [image.captions for image in split.images] == [picture.captions for picture in pictures[5:10]]
+
+
 def test_changed_data_is_read_again(tmp_path, pictures):
     path = write_folder(tmp_path / "set", pictures)
     measured(path)
