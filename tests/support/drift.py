@@ -1,6 +1,6 @@
 """Are the generated files what the code says? `--write` writes them again.
 
-    python -m tests.support.drift [--write]
+python -m tests.support.drift [--write]
 """
 
 import json
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune_sdk.cli.schema import json_schema
+from tests.support.reference import reference_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ def schema_text() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/finetunerun.schema.json": schema_text,
+    "docs/reference/run-yaml.md": reference_text,
 }
 
 
