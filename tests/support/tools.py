@@ -1,6 +1,6 @@
 """What the tests need beside Python packages: checked, and where this machine allows it installed, before they run.
 
-    python -m tests.support.tools
+python -m tests.support.tools
 """
 
 import os
