@@ -1,1 +1,1 @@
-"""What all parts of the Finetune Operator share: the API of `FinetuneRun`, storage, errors and the `finetune` command."""
+"""What all parts of the Finetune Operator share: the API of `FinetuneRun`, storage, errors and `finetune` itself."""

@@ -21,7 +21,7 @@ from tests.support.command import Command
 from tests.support.pictures import add_member, encode
 from tests.support.runs import make_run
 
-Spoil = Callable[[Path], None]
+Spoil = Callable[[Path], object]
 """Does the mischief in a folder that holds run.yaml, captions.csv, pictures/ and base/."""
 
 
@@ -58,7 +58,7 @@ def setting(path: str, value: Any) -> Spoil:
 
 
 def text(content: str) -> Spoil:
-    return lambda folder: (folder / "run.yaml").write_text(content) and None
+    return lambda folder: (folder / "run.yaml").write_text(content)
 
 
 def table(change: Callable[[list[str]], list[str]], encoding: str = "utf-8") -> Spoil:
@@ -74,7 +74,7 @@ def table(change: Callable[[list[str]], list[str]], encoding: str = "utf-8") -> 
 
 def picture(content: bytes) -> Spoil:
     """Replace a training picture."""
-    return lambda folder: (folder / "pictures/picture-00000.jpg").write_bytes(content) and None
+    return lambda folder: (folder / "pictures/picture-00000.jpg").write_bytes(content)
 
 
 def weights(change: Callable[[Path], None]) -> Spoil:
@@ -202,7 +202,7 @@ CASES = {
     # The output
     "the output holds another run": Case(other_spec_in_output, 78, "holds run 'another' with another spec"),
     "the output holds something else": Case(stranger_in_output, 78, "thesis.docx"),
-    "the output is a file": Case(lambda folder: (folder / "output-run").write_text("") and None, 77, "output-run"),
+    "the output is a file": Case(lambda folder: (folder / "output-run").write_text(""), 77, "output-run"),
     "the GPU is not there": Case(lambda _folder: None, 76, "FINETUNE_DEVICE=cuda"),
 }
 

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.support.runs import digests, finetune, make_run, outcome, stage_of, start_finetune, wait_until
 
 STEPS = 14
-SPEC = {
+SPEC: dict[str, Any] = {
     "training": {
         "steps": STEPS,
         "batchSize": 16,
@@ -50,6 +51,11 @@ def has_step(output: Path, step: int) -> Callable[[], bool]:
     return reached
 
 
+def at_stage(output: Path, stage: str) -> Callable[[], bool]:
+    """Whether the run is in that stage."""
+    return lambda: stage_of(output) == stage
+
+
 def kill_when(folder: Path, run: Path, reached: Callable[[], bool], what: str, workers: int) -> None:
     process = start_finetune(folder, "run", "-f", run, FINETUNE_LOADER_WORKERS=str(workers))
     wait_until(reached, process, what)
@@ -60,12 +66,12 @@ def kill_when(folder: Path, run: Path, reached: Callable[[], bool], what: str, w
 def test_killed_in_every_stage_and_at_random_steps(tmp_path: Path, undisturbed: Path) -> None:
     run, output = copy_inputs(tmp_path, undisturbed), tmp_path / "output-run"
     for stage in ("prepare", "baseline"):
-        kill_when(tmp_path, run, lambda stage=stage: stage_of(output) == stage, f"stage {stage}", 0)
+        kill_when(tmp_path, run, at_stage(output, stage), f"stage {stage}", 0)
     steps = sorted(np.random.default_rng(3).choice(np.arange(1, STEPS), 3, replace=False).tolist())
     for workers, step in zip((0, 1, 4), steps, strict=True):
         kill_when(tmp_path, run, has_step(output, step), f"step {step}", workers)
     for stage in ("select", "evaluate", "export", "report"):
-        kill_when(tmp_path, run, lambda stage=stage: stage_of(output) == stage, f"stage {stage}", 4)
+        kill_when(tmp_path, run, at_stage(output, stage), f"stage {stage}", 4)
     ended = finetune(tmp_path, "run", "-f", run, FINETUNE_LOADER_WORKERS="4")
     assert ended.returncode == 0, ended.stderr
     assert digests(output) == digests(undisturbed / "output-run")

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Listens to a pipeline. Every call may raise `Stopped` when the process was asked to stop: stages only pass it on."""
+    """Listens to a pipeline. Every call may raise `Stopped` once the process was asked to stop: stages pass it on."""
 
     def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """A stage begins, or a part of one; `total` counts `unit`s ("images", "steps"), None where it is not known."""

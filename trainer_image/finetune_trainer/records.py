@@ -80,7 +80,7 @@ class Ties(Schema):
 
 
 class Evaluation(Schema):
-    """evaluation/before.json and after.json: CLIP Benchmark's result document with what makes it checkable beside it."""
+    """evaluation/before.json and after.json: CLIP Benchmark's result document, and what makes it checkable."""
 
     dataset: str
     model: str
@@ -135,7 +135,7 @@ class GateResult(Schema):
 
 
 class QueryExample(Schema):
-    """A query whose rank changed, with what it found before and after (thumbnails are keys into Examples.thumbnails)."""
+    """A query whose rank changed, and what it found before and after, as keys into Examples.thumbnails."""
 
     caption: str
     image: str
