@@ -4,6 +4,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,9 @@ FORMATS: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_one_set_in_every_format_has_one_digest_and_one_order(tmp_path, pictures, write):
+def test_one_set_in_every_format_has_one_digest_and_one_order(
+    tmp_path: Path, pictures: list[Picture], write: Any
+) -> None:
     split, report = measured(write(tmp_path, pictures))
     reference, expected = measured(write_folder(tmp_path / "reference", pictures))
     assert report.splits == expected.splits
@@ -111,7 +114,7 @@ def test_one_set_in_every_format_has_one_digest_and_one_order(tmp_path, pictures
         assert np.array_equal(split.pixels.evaluation(index), reference.pixels.evaluation(twin))
 
 
-def test_another_caption_or_pixel_is_another_digest(tmp_path, pictures):
+def test_another_caption_or_pixel_is_another_digest(tmp_path: Path, pictures: list[Picture]) -> None:
     digests = {measured(write_table(tmp_path / "a.csv", pictures))[1].splits["test"].digest}
     changed = [*pictures[:-1], Picture(pictures[-1].path, ("something else",))]
     digests.add(measured(write_table(tmp_path / "b.csv", changed))[1].splits["test"].digest)
@@ -204,7 +207,9 @@ BAD: dict[str, tuple[Write, str]] = {
 
 
 @pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_by_file_and_row(tmp_path, pictures, write, message):
+def test_bad_input_is_refused_by_file_and_row(
+    tmp_path: Path, pictures: list[Picture], write: Any, message: str
+) -> None:
     with pytest.raises(DataInvalid, match=message) as caught:
         measured(write(tmp_path, pictures))
     assert caught.value.exit_code == 65
@@ -233,18 +238,20 @@ ODDITIES: dict[str, tuple[Write, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("write", "oddities"), ODDITIES.values(), ids=ODDITIES)
-def test_oddities_are_counted_and_used(tmp_path, pictures, write, oddities):
+def test_oddities_are_counted_and_used(
+    tmp_path: Path, pictures: list[Picture], write: Any, oddities: dict[str, int]
+) -> None:
     _, report = measured(write(tmp_path, pictures))
     assert (report.oddities, report.rows_bad) == (oddities, 0)
 
 
-def test_pictures_with_equal_pixels_are_one_with_all_captions(tmp_path, pictures):
+def test_pictures_with_equal_pixels_are_one_with_all_captions(tmp_path: Path, pictures: list[Picture]) -> None:
     split, _ = measured(twice(tmp_path, pictures))
     assert len(split.images) == len(pictures)
     assert len(split.images[0].captions) == len(ODD) + 1
 
 
-def test_bad_rows_below_the_limit_are_listed_and_left_out(tmp_path, pictures):
+def test_bad_rows_below_the_limit_are_listed_and_left_out(tmp_path: Path, pictures: list[Picture]) -> None:
     path = spoil("picture-00003.jpg", b"")(tmp_path, pictures)
     split, report = measured(path, bad=0.1)
     assert len(split.images) == len(split.pixels) == 11
@@ -252,7 +259,9 @@ def test_bad_rows_below_the_limit_are_listed_and_left_out(tmp_path, pictures):
     assert [(problem.where, problem.kind) for problem in report.problems] == [("a.csv:9", "empty-image")]
 
 
-def test_the_refusal_lists_five_rows_counts_by_kind_and_says_what_to_do(tmp_path, pictures):
+def test_the_refusal_lists_five_rows_counts_by_kind_and_says_what_to_do(
+    tmp_path: Path, pictures: list[Picture]
+) -> None:
     rows = "".join(f"no-{number}.jpg,x\n" for number in range(7)) + f"{FIRST},\n"
     with pytest.raises(DataInvalid) as caught:
         measured(table(f"image,caption\n{rows}")(tmp_path, pictures))
@@ -263,13 +272,13 @@ def test_the_refusal_lists_five_rows_counts_by_kind_and_says_what_to_do(tmp_path
     assert "`images` is the folder" in lines[8]
 
 
-def test_an_empty_choice_says_which_values_there_are(tmp_path, pictures):
+def test_an_empty_choice_says_which_values_there_are(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_table(tmp_path / "a.csv", pictures, split=["train"] * 9 + ["test"] * 3)
     with pytest.raises(DataInvalid, match=r"data.test: no row has split = tset \(met: train 19, test 6\)"):
         measured(path, where={"split": "tset"})
 
 
-def test_a_source_is_split_and_reported(tmp_path):
+def test_a_source_is_split_and_reported(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "set", make_pictures(tmp_path / "pictures", 40))
     dataset = prepared(Data(source=source(path)), tmp_path)
     sizes = {name: summary.images for name, summary in dataset.report.splits.items()}
@@ -280,7 +289,7 @@ def test_a_source_is_split_and_reported(tmp_path):
     assert len(set(names)) == 40
 
 
-def test_given_splits_by_field_of_one_table(tmp_path):
+def test_given_splits_by_field_of_one_table(tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path / "pictures", 40)
     path = write_table(tmp_path / "a.csv", pictures, split=["train"] * 30 + ["test"] * 10)
     given = Data(train=source(path, where={"split": "train"}), test=source(path, where={"split": "test"}))
@@ -291,7 +300,7 @@ def test_given_splits_by_field_of_one_table(tmp_path):
     assert len(one.validation.images) == 6
 
 
-def test_train_and_validation_have_one_order_in_any_format_and_test_keeps_the_datas(tmp_path):
+def test_train_and_validation_have_one_order_in_any_format_and_test_keeps_the_datas(tmp_path: Path) -> None:
     pictures = make_pictures(tmp_path / "pictures", 40)
     data = [
         Data(train=source(train), test=source(test))
@@ -324,7 +333,7 @@ def leaky(tmp_path: Path, leakage: str) -> tuple[Dataset, Told]:
     return prepared(data, tmp_path, told), told
 
 
-def test_leaks_are_dropped_from_train_and_never_from_test(tmp_path):
+def test_leaks_are_dropped_from_train_and_never_from_test(tmp_path: Path) -> None:
     dataset, told = leaky(tmp_path, "drop")
     assert [(leak.train, leak.other, leak.kind) for leak in dataset.report.leaks] == [
         ("picture-00000.jpg", "picture-00030.jpg", "bytes"),
@@ -336,19 +345,19 @@ def test_leaks_are_dropped_from_train_and_never_from_test(tmp_path):
     assert told.notes == ["3 pictures are also in test or validation, or nearly alike: dropped from train"]
 
 
-def test_leaks_are_only_reported_where_the_user_says_so(tmp_path):
+def test_leaks_are_only_reported_where_the_user_says_so(tmp_path: Path) -> None:
     dataset, _ = leaky(tmp_path, "report")
     assert dataset.report.leaks_total == 3
     assert len(dataset.train.images) + len(dataset.validation.images) == 30
 
 
-def test_train_and_test_of_one_set_leave_nothing(tmp_path, pictures):
+def test_train_and_test_of_one_set_leave_nothing(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_folder(tmp_path / "set", pictures)
     with pytest.raises(DataInvalid, match=r"data\.train: 12 of its 12 pictures are also in test"):
         prepared(Data(train=source(path), test=source(path)), tmp_path)
 
 
-def test_a_second_run_reads_no_picture(tmp_path, pictures):
+def test_a_second_run_reads_no_picture(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_table(tmp_path / "a.csv", pictures)
     first, report = measured(path)
     told = Told()
@@ -359,7 +368,9 @@ def test_a_second_run_reads_no_picture(tmp_path, pictures):
 
 
 @pytest.mark.parametrize("stop_after", [1, 7, 12])
-def test_a_run_that_was_stopped_leaves_nothing_half_done(tmp_path, pictures, stop_after):
+def test_a_run_that_was_stopped_leaves_nothing_half_done(
+    tmp_path: Path, pictures: list[Picture], stop_after: int
+) -> None:
     path = write_folder(tmp_path / "set", pictures)
     with pytest.raises(Stopped):
         measured(path, Told(stop_after))
@@ -369,7 +380,7 @@ def test_a_run_that_was_stopped_leaves_nothing_half_done(tmp_path, pictures, sto
 
 
 @pytest.mark.parametrize("lost", ["index.json", "pixels.json", "pixels-*.bin"])
-def test_a_cache_that_lost_a_part_is_made_again(tmp_path, pictures, lost):
+def test_a_cache_that_lost_a_part_is_made_again(tmp_path: Path, pictures: list[Picture], lost: str) -> None:
     path = write_folder(tmp_path / "set", pictures)
     first, _ = measured(path)
     (victim,) = (tmp_path / "cache").rglob(lost)
@@ -380,7 +391,7 @@ def test_a_cache_that_lost_a_part_is_made_again(tmp_path, pictures, lost):
     assert second.images == first.images
 
 
-def test_an_index_of_other_pixels_is_not_believed(tmp_path, pictures):
+def test_an_index_of_other_pixels_is_not_believed(tmp_path: Path, pictures: list[Picture]) -> None:
     one, two = write_folder(tmp_path / "one", pictures[:5]), write_folder(tmp_path / "two", pictures[5:10])
     measured(one)
     (first,) = (tmp_path / "cache").rglob("index.json")
@@ -391,7 +402,7 @@ def test_an_index_of_other_pixels_is_not_believed(tmp_path, pictures):
     assert [image.captions for image in split.images] == [picture.captions for picture in pictures[5:10]]
 
 
-def test_changed_data_is_read_again(tmp_path, pictures):
+def test_changed_data_is_read_again(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_folder(tmp_path / "set", pictures)
     measured(path)
     (path / "picture-00004.txt").write_text("something new")
@@ -399,7 +410,7 @@ def test_changed_data_is_read_again(tmp_path, pictures):
     assert split.images[4].captions == ("something new",)
 
 
-def test_captions_that_the_tokenizer_cuts_are_counted(tmp_path, pictures):
+def test_captions_that_the_tokenizer_cuts_are_counted(tmp_path: Path, pictures: list[Picture]) -> None:
     import open_clip
 
     limits = Limits(open_clip.get_tokenizer("ViT-B-32"), 77)

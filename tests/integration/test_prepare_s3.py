@@ -1,6 +1,7 @@
 """Data in a bucket: the same split as from files, whatever its format, and a table there may point anywhere in it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,9 @@ FORMATS = {
 
 
 @pytest.mark.parametrize(("write", "name"), FORMATS.values(), ids=FORMATS)
-def test_a_set_in_a_bucket_is_the_set_in_files(tmp_path, minio_server, pictures, write, name):
+def test_a_set_in_a_bucket_is_the_set_in_files(
+    tmp_path: Path, minio_server: S3Server, pictures: list[Picture], write: Any, name: str
+) -> None:
     write(tmp_path / "set", pictures)
     uri = minio_server.scratch()
     upload(tmp_path / "set", uri, minio_server)
@@ -57,7 +60,9 @@ def test_a_set_in_a_bucket_is_the_set_in_files(tmp_path, minio_server, pictures,
     assert remote.images == local.images
 
 
-def test_a_tables_pictures_may_lie_elsewhere_in_the_bucket(tmp_path, minio_server, pictures):
+def test_a_tables_pictures_may_lie_elsewhere_in_the_bucket(
+    tmp_path: Path, minio_server: S3Server, pictures: list[Picture]
+) -> None:
     uri = minio_server.scratch()
     upload(tmp_path / "set", uri, minio_server)
     names = [picture.name for picture in pictures]
@@ -68,7 +73,9 @@ def test_a_tables_pictures_may_lie_elsewhere_in_the_bucket(tmp_path, minio_serve
         split_of(f"{uri}/tables/a.csv", minio_server, tmp_path / "cache")
 
 
-def test_images_are_looked_up_below_their_own_uri(tmp_path, minio_server, pictures):
+def test_images_are_looked_up_below_their_own_uri(
+    tmp_path: Path, minio_server: S3Server, pictures: list[Picture]
+) -> None:
     uri = minio_server.scratch()
     upload(tmp_path / "set" / "pictures", f"{uri}/images", minio_server)
     table = write_table(tmp_path / "set" / "pictures" / "a.csv", pictures)
@@ -76,7 +83,7 @@ def test_images_are_looked_up_below_their_own_uri(tmp_path, minio_server, pictur
     assert len(split.images) == 14
 
 
-def test_nothing_in_the_bucket_is_said_with_its_uri(tmp_path, minio_server):
+def test_nothing_in_the_bucket_is_said_with_its_uri(tmp_path: Path, minio_server: S3Server) -> None:
     uri = minio_server.scratch()
     with pytest.raises(DataInvalid, match=rf"data.test.uri: nothing is stored at {uri}/no.csv"):
         split_of(f"{uri}/no.csv", minio_server, tmp_path)

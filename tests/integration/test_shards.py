@@ -3,6 +3,7 @@
 import gc
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip.transform
@@ -55,7 +56,7 @@ def read_by_clip_benchmark(folder: Path, config: Preprocess) -> list[tuple[torch
 
 
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
-def test_clip_benchmark_sees_the_splits_own_pixels_captions_and_order(tmp_path, mode):
+def test_clip_benchmark_sees_the_splits_own_pixels_captions_and_order(tmp_path: Path, mode: Any) -> None:
     made = make_pictures(tmp_path / "pictures", 9)
     pictures = [Picture(made[0].path, ("one, two", "three\u2028four")), *made[1:]]
     config = preprocess(mode)
@@ -69,7 +70,7 @@ def test_clip_benchmark_sees_the_splits_own_pixels_captions_and_order(tmp_path, 
         assert torch.equal(pixels, torch.from_numpy((scaled - mean) / std).permute(2, 0, 1))
 
 
-def test_a_set_given_as_shards_keeps_the_order_in_which_clip_benchmark_reads_it(tmp_path):
+def test_a_set_given_as_shards_keeps_the_order_in_which_clip_benchmark_reads_it(tmp_path: Path) -> None:
     folder = write_webdataset(tmp_path / "wds" / "test", make_pictures(tmp_path / "pictures", 12), shards=11).parent
     (folder / "dataset_type.txt").write_text("retrieval")
     split = split_of(folder, preprocess())
@@ -77,7 +78,7 @@ def test_a_set_given_as_shards_keeps_the_order_in_which_clip_benchmark_reads_it(
     assert [tuple(captions) for _, captions in read] == [image.captions for image in split.images]
 
 
-def test_equal_samples_give_equal_bytes(tmp_path):
+def test_equal_samples_give_equal_bytes(tmp_path: Path) -> None:
     split = split_of(write_table(tmp_path / "a.csv", make_pictures(tmp_path / "pictures", 4)), preprocess())
     for name in ("one", "two"):
         write_shards(samples_of(split), open_store(path_to_uri(tmp_path / name)))
@@ -88,7 +89,7 @@ def test_equal_samples_give_equal_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("ending", "caption", "message"), [("gif", "a cat", "not .gif"), ("png", "a\u2028cat", "must be one line")]
 )
-def test_what_clip_benchmark_would_misread_is_refused(tmp_path, ending, caption, message):
+def test_what_clip_benchmark_would_misread_is_refused(tmp_path: Path, ending: Any, caption: Any, message: str) -> None:
     from PIL import Image
 
     sample = Sample(encode(Image.new("RGB", (8, 8))), ending, (caption,))

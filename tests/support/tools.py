@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from tests.support import minio
+from tests.support.go_tools import go_program
 
 
 def ensure_browser() -> None:
@@ -32,7 +33,7 @@ def ensure_minio() -> None:
     """Built from its Go module once, some minutes; kept outside the checkout."""
     if not shutil.which("go"):
         sys.exit("the tests need Go 1.26 or newer to build a MinIO server: install Go and put it on the PATH")
-    minio.binary()
+    go_program(minio.MODULE, minio.VERSION)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ FULL = ("full_tag.yaml", "full_towers.yaml")
 def all_models(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
     """Every model below `model` by its class name, by way of the schema's definitions."""
     names = model.model_json_schema()["$defs"]
-    known = {kind.__name__: kind for kind in _subclasses(Schema)}
+    known = {kind.__name__: kind for kind in _subclasses(Schema) if kind.__module__.startswith("finetune_sdk.api.")}
     return {name: known[name] for name in (model.__name__, *names)}
 
 

@@ -1,5 +1,7 @@
 """Captions: cleaned without losing one, and counted where a tokenizer cuts them."""
 
+from typing import Any
+
 import open_clip
 import pytest
 
@@ -18,23 +20,23 @@ CASES = {
 
 
 @pytest.mark.parametrize(("raw", "kept", "counts"), CASES.values(), ids=CASES)
-def test_cleaning(raw, kept, counts):
+def test_cleaning(raw: Any, kept: Any, counts: Any) -> None:
     assert clean_captions(raw) == (kept, counts)
 
 
 @pytest.mark.parametrize(("raw", "kind"), [((), "no-caption"), (("", " \u2028"), "empty-caption")])
-def test_a_picture_without_a_caption_is_a_bad_row(raw, kind):
+def test_a_picture_without_a_caption_is_a_bad_row(raw: Any, kind: str) -> None:
     with pytest.raises(BadRow, match=kind):
         clean_captions(raw)
 
 
-def test_a_line_separator_is_the_same_to_the_tokenizer_as_the_space_it_becomes():
+def test_a_line_separator_is_the_same_to_the_tokenizer_as_the_space_it_becomes() -> None:
     tokenize = open_clip.get_tokenizer("ViT-B-32")
     odd, plain = "a cat\u2028sat there", clean_captions(("a cat\u2028sat there",))[0][0]
     assert tokenize([odd]).equal(tokenize([plain]))
 
 
-def test_captions_that_the_tokenizer_cuts_are_counted():
+def test_captions_that_the_tokenizer_cuts_are_counted() -> None:
     tokenize = open_clip.get_tokenizer("ViT-B-32")
     fits = " ".join(["cat"] * 75)
     assert count_truncated(["short", fits, fits + " sat", fits + " sat down there", ""], tokenize, 77) == 2

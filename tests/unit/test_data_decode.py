@@ -1,5 +1,7 @@
 """Decoding: the pixels that open_clip would see, and every kind of picture that cannot be used."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,7 +48,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("data", "oddities"), ODD.values(), ids=ODD)
-def test_odd_pictures_are_read_as_open_clip_reads_them(data, oddities, tmp_path):
+def test_odd_pictures_are_read_as_open_clip_reads_them(data: bytes, oddities: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "picture").write_bytes(data)
     with quiet_pillow():
         rgb, found = decode(data)
@@ -72,14 +74,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("data", "kind", "detail"), BAD.values(), ids=BAD)
-def test_a_picture_that_cannot_be_used_is_a_bad_row(data, kind, detail):
+def test_a_picture_that_cannot_be_used_is_a_bad_row(data: bytes, kind: str, detail: str) -> None:
     with quiet_pillow(), pytest.raises(BadRow) as caught:
         decode(data)
     assert caught.value.kind == kind
     assert detail in caught.value.detail
 
 
-def test_random_damage_never_escapes_as_another_error():
+def test_random_damage_never_escapes_as_another_error() -> None:
     random = np.random.default_rng(1)
     originals = [data for data, _ in ODD.values()]
     kinds = set()

@@ -3,6 +3,7 @@
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,14 +77,14 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_every_format_gives_the_same_rows(tmp_path, pictures, write):
+def test_every_format_gives_the_same_rows(tmp_path: Path, pictures: list[Picture], write: Any) -> None:
     got = rows(source(write(tmp_path, pictures)))
     assert [row.captions for row in got] == [picture.captions for picture in pictures]
     assert [row.load() for row in got] == [picture.path.read_bytes() for picture in pictures]
 
 
 @pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
-def test_the_fingerprint_changes_with_the_data(tmp_path, pictures, write):
+def test_the_fingerprint_changes_with_the_data(tmp_path: Path, pictures: list[Picture], write: Any) -> None:
     path = write(tmp_path, pictures)
     before = opened(source(path)).fingerprint
     assert opened(source(path)).fingerprint == before
@@ -91,14 +92,14 @@ def test_the_fingerprint_changes_with_the_data(tmp_path, pictures, write):
     assert opened(source(path)).fingerprint != before
 
 
-def test_a_picture_that_is_replaced_changes_a_tables_fingerprint(tmp_path, pictures):
+def test_a_picture_that_is_replaced_changes_a_tables_fingerprint(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_table(tmp_path / "captions.csv", pictures)
     before = opened(source(path)).fingerprint
     pictures[3].path.write_bytes(pictures[4].path.read_bytes())
     assert opened(source(path)).fingerprint != before
 
 
-def test_where_filters_a_table_and_explains_an_empty_choice(tmp_path, pictures):
+def test_where_filters_a_table_and_explains_an_empty_choice(tmp_path: Path, pictures: list[Picture]) -> None:
     path = write_table(tmp_path / "captions.csv", pictures, split=["train"] * 9 + ["test"] * 3)
     assert len(rows(source(path, where={"split": "test"}))) == 3
     nothing = opened(source(path, where={"split": "tset"}))
@@ -107,14 +108,14 @@ def test_where_filters_a_table_and_explains_an_empty_choice(tmp_path, pictures):
 
 
 @pytest.mark.parametrize("make", [write_folder, write_webdataset], ids=["folder", "webdataset"])
-def test_where_takes_the_split_from_a_folders_name(tmp_path, pictures, make):
+def test_where_takes_the_split_from_a_folders_name(tmp_path: Path, pictures: list[Picture], make: Any) -> None:
     make(tmp_path / "set" / "train", pictures[:9])
     make(tmp_path / "set" / "test", pictures[9:])
     got = rows(source(tmp_path / "set", where={"split": "test"}))
     assert [row.captions for row in got] == [picture.captions for picture in pictures[9:]]
 
 
-def test_images_may_lie_elsewhere_absolutely_or_above(tmp_path, pictures):
+def test_images_may_lie_elsewhere_absolutely_or_above(tmp_path: Path, pictures: list[Picture]) -> None:
     first, second, third = (picture.path for picture in pictures[:3])
     cells = [str(first), path_to_uri(second), f"../{third.parent.name}/{third.name}", pictures[3].name]
     (tmp_path / "tables").mkdir()
@@ -125,18 +126,18 @@ def test_images_may_lie_elsewhere_absolutely_or_above(tmp_path, pictures):
 
 
 @pytest.mark.parametrize("pattern", ["shards/{0..1}.tar", "shards/{0,1}.tar", "shards/0.tar"])
-def test_shards_by_pattern(tmp_path, pictures, pattern):
+def test_shards_by_pattern(tmp_path: Path, pictures: list[Picture], pattern: str) -> None:
     write_webdataset(tmp_path / "shards", pictures)
     got = rows(source(tmp_path / pattern))
     assert [row.captions for row in got] == [p.captions for p in pictures[: 12 if "{" in pattern else 6]]
 
 
-def test_more_than_ten_shards_are_read_in_the_order_of_their_numbers(tmp_path, pictures):
+def test_more_than_ten_shards_are_read_in_the_order_of_their_numbers(tmp_path: Path, pictures: list[Picture]) -> None:
     write_webdataset(tmp_path / "shards", pictures, shards=12, nshards=False)
     assert [row.captions for row in rows(source(tmp_path / "shards"))] == [picture.captions for picture in pictures]
 
 
-def test_columns_are_found_by_usual_names_or_as_named(tmp_path, pictures):
+def test_columns_are_found_by_usual_names_or_as_named(tmp_path: Path, pictures: list[Picture]) -> None:
     table = csv_bytes(tmp_path, b"Title,File Path,sku\nA,pictures/picture-00000.jpg,7\n")
     assert [(row.captions, row.group) for row in rows(table)] == [(("A",), None)]
     named = table.model_copy(update={"columns": Columns(caption="sku", group="sku")})
@@ -157,12 +158,12 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize(("text", "expected"), BAD_ROWS.values(), ids=BAD_ROWS)
-def test_a_bad_row_is_named(tmp_path, text, expected):
+def test_a_bad_row_is_named(tmp_path: Path, text: bytes, expected: Any) -> None:
     (tmp_path / "a.jpg").write_bytes(b"a picture, perhaps")
     assert problems(csv_bytes(tmp_path, b"image,caption\n" + text)) == [expected]
 
 
-def test_a_folder_names_what_stands_alone(tmp_path, pictures):
+def test_a_folder_names_what_stands_alone(tmp_path: Path, pictures: list[Picture]) -> None:
     folder = write_folder(tmp_path / "set", pictures[:2])
     (folder / "alone.png").write_bytes(b"")
     (folder / "words.txt").write_text("nothing to see")
@@ -175,7 +176,7 @@ def test_a_folder_names_what_stands_alone(tmp_path, pictures):
     ]
 
 
-def test_members_that_leave_their_folder_are_refused(tmp_path):
+def test_members_that_leave_their_folder_are_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         for name in ("../up.jpg", "/etc/passwd.jpg", "a/../../b.txt"):
             add_member(tar, name, b"x")
@@ -205,7 +206,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "data", "error", "message"), REFUSED.values(), ids=REFUSED)
-def test_refused(tmp_path, name, data, error, message):
+def test_refused(tmp_path: Path, name: str, data: bytes, error: Any, message: str) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(DataInvalid) as caught:
@@ -215,7 +216,7 @@ def test_refused(tmp_path, name, data, error, message):
     assert caught.value.exit_code == 65
 
 
-def test_unknown_columns_are_answered_with_those_there_are(tmp_path):
+def test_unknown_columns_are_answered_with_those_there_are(tmp_path: Path) -> None:
     table = csv_bytes(tmp_path, b"image,caption\na.jpg,x\n")
     with pytest.raises(DataInvalid, match=r"data.train.columns.group: captions.csv has no column 'sku'; it has image"):
         rows(table.model_copy(update={"columns": Columns(group="sku")}))
@@ -223,7 +224,7 @@ def test_unknown_columns_are_answered_with_those_there_are(tmp_path):
         rows(table.model_copy(update={"where": {"split": "train"}}))
 
 
-def test_a_folder_that_may_be_two_formats_is_asked_about(tmp_path, pictures):
+def test_a_folder_that_may_be_two_formats_is_asked_about(tmp_path: Path, pictures: list[Picture]) -> None:
     write_folder(tmp_path / "set", pictures)
     write_webdataset(tmp_path / "set", pictures)
     write_table(tmp_path / "set" / "captions.csv", pictures)
@@ -231,14 +232,14 @@ def test_a_folder_that_may_be_two_formats_is_asked_about(tmp_path, pictures):
         rows(source(tmp_path / "set"))
 
 
-def test_a_missing_shard_of_a_counted_set_is_named(tmp_path, pictures):
+def test_a_missing_shard_of_a_counted_set_is_named(tmp_path: Path, pictures: list[Picture]) -> None:
     write_webdataset(tmp_path / "shards", pictures)
     (tmp_path / "shards" / "1.tar").unlink()
     with pytest.raises(DataInvalid, match=r"counts 2 shards, and 1.tar is not there"):
         rows(source(tmp_path / "shards"))
 
 
-def test_a_shard_that_was_cut_is_refused(tmp_path, pictures):
+def test_a_shard_that_was_cut_is_refused(tmp_path: Path, pictures: list[Picture]) -> None:
     write_webdataset(tmp_path / "shards", pictures)
     whole = (tmp_path / "shards" / "1.tar").read_bytes()
     (tmp_path / "shards" / "1.tar").write_bytes(whole[: len(whole) // 2 + 100])

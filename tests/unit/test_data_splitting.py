@@ -1,6 +1,7 @@
 """Splits: sizes, what stays together, and what stays where it is when rows are added."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,12 +31,12 @@ def image(number: int, group: str | None = None, dhash: int | None = None, split
     ("images", "expected"),
     [(10, 2), (100, 20), (999, 199), (1000, 200), (2000, 200), (5000, 500), (30_000, 1000), (1_000_000, 1000)],
 )
-def test_a_tenth_is_held_out_within_bounds(images, expected):
+def test_a_tenth_is_held_out_within_bounds(images: int, expected: Any) -> None:
     assert held_out(images, 1000) == expected
 
 
 @given(st.lists(st.integers(0, 12), min_size=12, max_size=120), st.integers(0, 3))
-def test_groups_never_cross(groups, seed):
+def test_groups_never_cross(groups: Any, seed: int) -> None:
     images = [image(index, group=f"g{group}") for index, group in enumerate(groups)]
     try:
         splits = split_source(images, seed)
@@ -49,7 +50,7 @@ def test_groups_never_cross(groups, seed):
 
 
 @given(st.sets(st.integers(0, 5000), min_size=60, max_size=200), st.integers(1, 40))
-def test_rows_added_elsewhere_swap_nobody(numbers, added):
+def test_rows_added_elsewhere_swap_nobody(numbers: Any, added: Any) -> None:
     before = [image(number) for number in sorted(numbers)]
     after = [*before, *(image(10_000 + extra) for extra in range(added))]
     one = {before[i].name for i in split_source(before, 0)["test"]}
@@ -58,7 +59,7 @@ def test_rows_added_elsewhere_swap_nobody(numbers, added):
 
 
 @given(st.permutations(range(80)))
-def test_the_order_of_rows_decides_nothing(order):
+def test_the_order_of_rows_decides_nothing(order: Any) -> None:
     images = [image(number) for number in range(80)]
     shuffled = [images[place] for place in order]
     assert {images[i].name for i in split_source(images, 0)["test"]} == {
@@ -66,14 +67,14 @@ def test_the_order_of_rows_decides_nothing(order):
     }
 
 
-def test_the_seed_moves_validation_and_never_test():
+def test_the_seed_moves_validation_and_never_test() -> None:
     images = [image(number) for number in range(300)]
     one, two = split_source(images, 0), split_source(images, 1)
     assert one["test"] == two["test"]
     assert one["validation"] != two["validation"]
 
 
-def test_near_duplicates_and_groups_stay_together_over_chains():
+def test_near_duplicates_and_groups_stay_together_over_chains() -> None:
     base = 0x0F0F_3333_5555_00FF
     images = [
         image(0, dhash=base),
@@ -87,24 +88,24 @@ def test_near_duplicates_and_groups_stay_together_over_chains():
     assert labels[3] != labels[0]
 
 
-def test_flat_pictures_are_not_alike():
+def test_flat_pictures_are_not_alike() -> None:
     flat = [image(number, dhash=bits) for number, bits in enumerate([0, 0, 1, 2**64 - 1, 0b1011])]
     assert len(set(together(flat).tolist())) == len(flat)
 
 
-def test_a_group_larger_than_what_is_held_out_stays_in_train():
+def test_a_group_larger_than_what_is_held_out_stays_in_train() -> None:
     images = [image(number, group="big" if number < 90 else None) for number in range(100)]
     chosen = choose(images, 5, "test")
     assert chosen.sum() == 5
     assert not chosen[:90].any()
 
 
-def test_a_given_train_set_gives_up_its_validation():
+def test_a_given_train_set_gives_up_its_validation() -> None:
     splits = carve_validation([image(number) for number in range(100)], 0)
     assert {name: len(indices) for name, indices in splits.items()} == {"train": 80, "validation": 20}
 
 
-def test_the_datas_own_names_of_splits():
+def test_the_datas_own_names_of_splits() -> None:
     names = ["train", "Train", "restval", "val", "dev", "test", "test"]
     splits = split_by_field([image(index, split=name) for index, name in enumerate(names)])
     assert splits == {"train": [0, 1, 2], "validation": [3, 4], "test": [5, 6]}
@@ -123,12 +124,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("split", "message"), REFUSED.values(), ids=REFUSED)
-def test_too_few_are_refused_in_words(split, message):
+def test_too_few_are_refused_in_words(split: Any, message: str) -> None:
     with pytest.raises(DataInvalid, match=message):
         split()
 
 
-def test_banding_finds_what_comparing_all_pairs_finds():
+def test_banding_finds_what_comparing_all_pairs_finds() -> None:
     random = np.random.default_rng(0)
     left = random.integers(0, 1 << 63, 300, np.uint64) << np.uint64(1)
     flips = np.array([sum(1 << int(bit) for bit in random.choice(64, size, replace=False)) for size in range(9)] * 30)
@@ -138,7 +139,7 @@ def test_banding_finds_what_comparing_all_pairs_finds():
     assert near_pairs(left, right).tolist() == naive.tolist()
 
 
-def test_a_difference_hash_reads_rows_from_the_left():
+def test_a_difference_hash_reads_rows_from_the_left() -> None:
     from PIL import Image as Pictures
 
     ramp = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (80, 1))
