@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
-from finetune_sdk.cli.places import cache_root, credentials_from, credentials_option, require_trainer, uri_of
+from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
 from finetune_sdk.runfile import load_run
 
@@ -65,21 +65,12 @@ def command(
     source = _source(data, kind, images, where) if data else run.spec.data.test if run else None
     if wanted is None or source is None:
         raise UsageError("give --model and --data, or -f with a run that has data.test")
-    require_trainer()
-    from finetune_trainer.display.choose import choose_display, console_for
-    from finetune_trainer.display.table import show_evaluation
-    from finetune_trainer.pipeline.documents import encode
-    from finetune_trainer.pipeline.evaluate import evaluate_by_itself
-    from finetune_trainer.pipeline.world import World
+    with open_world(credentials, "finetune evaluate") as world:
+        from finetune_trainer.display.choose import console_for
+        from finetune_trainer.display.table import show_evaluation
+        from finetune_trainer.pipeline.documents import encode
+        from finetune_trainer.pipeline.evaluate import evaluate_by_itself
 
-    with choose_display(sys.stderr, os.environ) as display:
-        world = World(
-            env=os.environ,
-            progress=display,
-            credentials=credentials_from(credentials),
-            cache_root=cache_root(),
-            command="finetune evaluate",
-        )
         evaluation = evaluate_by_itself(wanted, source, sorted(set(ks)) or None, world)
     if to:
         to.write_bytes(encode(evaluation))

@@ -1,15 +1,20 @@
 """What several subcommands need: credentials, the cache folder, and URIs as a user types them."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from finetune_sdk.errors import UsageError
 from finetune_sdk.storage import CredentialsDirectory, CredentialsSource, credentials_from_environment
 from finetune_sdk.uri import path_to_uri
+
+if TYPE_CHECKING:
+    from finetune_trainer.pipeline.world import World
 
 TRAINER_MISSING = "this command needs the trainer: pip install 'finetune-operator[trainer]'"
 CACHE_VARIABLE = "FINETUNE_CACHE"
@@ -42,6 +47,23 @@ def cache_root() -> Path:
     if configured := os.environ.get(CACHE_VARIABLE):
         return Path(configured).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune"
+
+
+@contextmanager
+def open_world(credentials: Path | None, command: str) -> "Iterator[World]":
+    """What the trainer meets outside itself, with progress on stderr; `command` is what goes on with a stopped run."""
+    require_trainer()
+    from finetune_trainer.display.choose import choose_display
+    from finetune_trainer.pipeline.world import World
+
+    with choose_display(sys.stderr, os.environ) as display:
+        yield World(
+            env=os.environ,
+            progress=display,
+            credentials=credentials_from(credentials),
+            cache_root=cache_root(),
+            command=command,
+        )
 
 
 def uri_of(typed: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from finetune_sdk.cli.places import cache_root, credentials_from, credentials_option, require_trainer
+from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.runfile import load_run
 
 
@@ -20,20 +20,11 @@ def command(path: Path, credentials: Path | None) -> None:
     The same command goes on after it was stopped or killed, from its last checkpoint.
     """
     run = load_run(path)
-    require_trainer()
-    from finetune_trainer.display.choose import choose_display, console_for
-    from finetune_trainer.display.table import show_result
-    from finetune_trainer.pipeline.run import run_pipeline
-    from finetune_trainer.pipeline.world import World
+    with open_world(credentials, f"finetune run -f {shlex.quote(str(path))}") as world:
+        from finetune_trainer.display.choose import console_for
+        from finetune_trainer.display.table import show_result
+        from finetune_trainer.pipeline.run import run_pipeline
 
-    with choose_display(sys.stderr, os.environ) as display:
-        world = World(
-            env=os.environ,
-            progress=display,
-            credentials=credentials_from(credentials),
-            cache_root=cache_root(),
-            command=f"finetune run -f {shlex.quote(str(path))}",
-        )
         finished = run_pipeline(run, world)
     show_result(finished.outcome, console_for(sys.stdout, os.environ), finished.gate)
     finished.raise_for_gate()
