@@ -13,7 +13,6 @@ ROOT = "checkpoints/"
 MANIFEST = "manifest.json"
 STATE = "state.json"
 _STEP = re.compile(r"checkpoints/step-(\d+)/(.+)")
-_CHUNK = 1 << 20
 
 
 class Part(Schema):

@@ -5,7 +5,7 @@ The table is DESIGN section 4's. N is the number of training images, B the batch
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from finetune_sdk.api.training import Training
@@ -141,11 +141,6 @@ def resolve_training(
         seed=training.seed,
     )
     return resolved, _notes(training, resolved, why, model)
-
-
-def with_micro_batch(resolved: ResolvedTraining, micro_batch: int) -> ResolvedTraining:
-    """The same with the micro-batch that the memory probe found."""
-    return replace(resolved, micro_batch_size=micro_batch)
 
 
 def _column(n_images: int) -> int:
