@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.command import Command
+from tests.support.models import tiny_open_clip_dir
 from tests.support.runs import make_run, outcome
 
 IMPOSSIBLE = {"gate": {"minGain": 0.9}}
@@ -69,3 +70,28 @@ def test_a_k_that_was_not_written_is_dropped_with_a_note(finetune: Command, tmp_
     assert ended.code == 0, ended.err
     assert "Recall at 10 is left out: there are only 8 pictures to choose from." in ended.err
     assert "image_retrieval_recall@10" not in outcome(tmp_path / "output-run")["changes"]
+
+
+def stopped_before_its_end(finetune: Command, folder: Path) -> Path:
+    """A run whose result was taken away, so that it has to go on."""
+    run = make_run(folder, images=36, training={"steps": 2, "batchSize": 8})
+    assert finetune(folder, "run", "-f", run).code == 0
+    (folder / "output-run/result.json").unlink()
+    return run
+
+
+def test_data_that_changed_under_a_run_is_refused(finetune: Command, tmp_path: Path) -> None:
+    run = stopped_before_its_end(finetune, tmp_path)
+    table = tmp_path / "captions.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-2]))
+    ended = finetune(tmp_path, "run", "-f", run)
+    assert ended.code == 65
+    assert "the test data changed since this run began: 12 images and 24 captions then, 11 and 22 now" in ended.err
+
+
+def test_base_weights_that_changed_under_a_run_are_refused(finetune: Command, tmp_path: Path) -> None:
+    run = stopped_before_its_end(finetune, tmp_path)
+    tiny_open_clip_dir(tmp_path / "base", seed=7)
+    ended = finetune(tmp_path, "run", "-f", run)
+    assert ended.code == 65
+    assert "changed since this run began" in ended.err

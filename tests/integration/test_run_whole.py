@@ -18,6 +18,7 @@ LEFT_BY_A_RUN = {
     "evaluation/before.json",
     "evaluation/before.safetensors",
     "evaluation/examples.json",
+    "logs/attempt-1.jsonl",
     "metrics.jsonl",
     "model/open_clip_config.json",
     "model/open_clip_model.safetensors",

@@ -10,6 +10,8 @@ from finetune_sdk.api import FinetuneRun
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.storage import Store
 from finetune_trainer.pipeline.journal import Journal
+from finetune_trainer.pipeline.layout import LOGS
+from finetune_trainer.pipeline.log import LogTail
 from finetune_trainer.pipeline.owner import Fence
 from finetune_trainer.pipeline.world import StoppingProgress, World
 from finetune_trainer.records import RunRecord
@@ -30,11 +32,16 @@ class Attempt:
     progress: StoppingProgress
     world: World
     device: torch.device
+    log: LogTail
 
     @property
     def spec(self) -> FinetuneRunSpec:
         """What is wanted."""
         return self.run.spec
+
+    def keep_log(self) -> None:
+        """Store the log's tail, so that it outlives the process."""
+        self.output.write(f"{LOGS}attempt-{self.journal.progress.attempts}.jsonl", self.log.content())
 
 
 def copy_state(module: torch.nn.Module) -> State:

@@ -5,6 +5,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -43,7 +44,7 @@ def choose_device(env: Mapping[str, str], gpus_wished: int) -> tuple[torch.devic
 
 def describe_hardware(device: torch.device) -> Hardware:
     """What run.json records of the machine."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Hardware(
         device=device.type,
@@ -52,6 +53,16 @@ def describe_hardware(device: torch.device) -> Hardware:
         threads=torch.get_num_threads(),
         memory_bytes=pages * page,
     )
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def hardware_notes(began: Hardware, now: Hardware) -> list[str]:

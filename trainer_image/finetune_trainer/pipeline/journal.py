@@ -39,10 +39,13 @@ class RunProgress(Schema):
 
 
 class Journal:
-    """Keeps progress.json; times are measured by `clock`."""
+    """Keeps progress.json; times are measured by `clock`, and `guard` raises once another process owns the output."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], datetime], tell: Callable[[str], None], guard: Callable[[], None]
+    ) -> None:
         self._store = store
+        self._guard = guard
         self._clock = clock
         self._tell = tell
         previous = read_document(store, PROGRESS, RunProgress) or RunProgress(updated_at=clock())
@@ -83,4 +86,5 @@ class Journal:
 
     def _save(self, **changes: object) -> None:
         self.progress = self.progress.model_copy(update={**changes, "updated_at": self._clock()})
+        self._guard()
         write_document(self._store, PROGRESS, self.progress)

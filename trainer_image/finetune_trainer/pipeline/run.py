@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_sdk.api import FinetuneRun
-from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
+from finetune_sdk.errors import FinetuneError, GateNotMet, OutputInUse, TrainerError, WeightsInvalid
+from finetune_trainer.data.prepare import Dataset
+from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.load import load_model
-from finetune_trainer.pipeline.attempt import Attempt, copy_state
+from finetune_trainer.pipeline.attempt import Attempt, State, copy_state
 from finetune_trainer.pipeline.begin import begin, resolve
 from finetune_trainer.pipeline.data import prepare_stage
 from finetune_trainer.pipeline.exporting import export_stage
 from finetune_trainer.pipeline.figures import (
+    Metrics,
     baseline_stage,
     evaluate_stage,
     resolve_metrics,
@@ -22,7 +25,6 @@ from finetune_trainer.pipeline.figures import (
 )
 from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes
 from finetune_trainer.pipeline.journal import Journal
-from finetune_trainer.pipeline.layout import LOGS
 from finetune_trainer.pipeline.log import LogTail, logger_of
 from finetune_trainer.pipeline.owner import claim
 from finetune_trainer.pipeline.reporting import conclude, judge_gate, publish
@@ -30,6 +32,7 @@ from finetune_trainer.pipeline.stop import stop_on_signals
 from finetune_trainer.pipeline.training import resolved_training, train_stage
 from finetune_trainer.pipeline.world import StoppingProgress, World
 from finetune_trainer.records import GateResult, Outcome
+from finetune_trainer.training.defaults import ResolvedTraining
 from finetune_trainer.training.precision import make_deterministic
 
 
@@ -62,7 +65,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
     make_deterministic(device, os.environ)
     fence = claim(output, run=run.metadata.name, process=world.process, now=world.clock())
     log = LogTail(world.clock)
-    journal = Journal(output, world.clock, world.progress.note)
+    journal = Journal(output, world.clock, world.progress.note, fence.check)
     for note in hardware_notes(begun.record.hardware, describe_hardware(device)):
         journal.note(note)
     attempt = Attempt(
@@ -74,67 +77,61 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
         progress=StoppingProgress(world.progress, world.stop, world.command, logger_of(log, run.metadata.name)),
         world=world,
         device=device,
+        log=log,
     )
-    with stop_on_signals(world.stop, lambda name: world.progress.note(f"{name}: saving; once more ends at once")):
-        return _guarded(attempt, log)
+    with stop_on_signals(world.stop, world.progress.note):
+        return _guarded(attempt)
 
 
-def _guarded(attempt: Attempt, log: LogTail) -> Finished:
+def _guarded(attempt: Attempt) -> Finished:
     """Whatever ends an attempt is told in storage too, as far as storage can be reached."""
     try:
         with tempfile.TemporaryDirectory(prefix="finetune-") as scratch:
             return _stages(attempt, Path(scratch))
     except FinetuneError as error:
-        _leave_word(attempt, log, error)
+        _leave_word(attempt, error)
         raise
     except Exception as error:
         bug = TrainerError(f"this is a bug: {type(error).__name__}: {error}")
-        log.keep_traceback(error)
-        _leave_word(attempt, log, bug)
+        attempt.log.keep_traceback(error)
+        _leave_word(attempt, bug)
         raise
 
 
-def _leave_word(attempt: Attempt, log: LogTail, error: FinetuneError) -> None:
+def _leave_word(attempt: Attempt, error: FinetuneError) -> None:
+    if isinstance(error, OutputInUse):  # nothing here is ours to write any more
+        return
     try:
-        attempt.fence.check()
         attempt.journal.fail(error)
-        attempt.output.write(f"{LOGS}attempt-{attempt.journal.progress.attempts}.jsonl", log.content())
+        attempt.keep_log()
     except FinetuneError as second:
         attempt.progress.note(f"why this attempt ended could not be stored: {second}")
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What the stage `prepare` leaves in memory."""
+
+    model: ClipModel
+    base: State
+    """The base's weights, for mixtures with them."""
+    dataset: Dataset
+    metrics: Metrics
+    resolved: ResolvedTraining
+
+
 def _stages(attempt: Attempt, scratch: Path) -> Finished:
-    journal, spec = attempt.journal, attempt.spec
+    journal = attempt.journal
     with journal.stage("prepare"):
-        model = load_model(
-            spec.model,
-            stores=attempt.world.open,
-            cache_root=attempt.world.cache_root,
-            device=attempt.device,
-            seed=spec.training.seed,
-        )
-        dataset = prepare_stage(attempt, model)
-        metrics = resolve_metrics(attempt, dataset.test)
-        for note in (*model.notes, *freeze(model, spec.training.freeze)):
-            journal.note(note)
-        resolved = resolved_training(attempt, model, len(dataset.train.images))
-        attempt.record = resolve(
-            attempt.output,
-            attempt.record,
-            {
-                "training": resolved.as_dict(),
-                "evaluation": {"recallAt": list(metrics.ks), "metric": metrics.headline},
-                "model": {"name": model.name, "source": model.source, "digest": model.digest},
-            },
-        )
-        base = copy_state(model.module)
+        ready = _prepare(attempt)
+        model, dataset, metrics, alphas = ready.model, ready.dataset, ready.metrics, ready.resolved.alphas
     with journal.stage("baseline"):
         before = baseline_stage(attempt, model, dataset.test, metrics)
     with journal.stage("train"):
         validate = validate_with(attempt, dataset.validation)
-        finetuned = train_stage(attempt, model, dataset, resolved, validate, scratch)
+        finetuned = train_stage(attempt, model, dataset, ready.resolved, validate, scratch)
     with journal.stage("select"):
-        selection = select_stage(attempt, model, base, finetuned, resolved.alphas, dataset.validation)
+        selection = select_stage(attempt, model, ready.base, finetuned, alphas, dataset.validation)
     with journal.stage("evaluate"):
         after = evaluate_stage(attempt, model, dataset.test, metrics, before, selection)
     with journal.stage("export"):
@@ -143,6 +140,41 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
     with journal.stage("report"):
         steps = finetuned.trained.step
         outcome = conclude(attempt, model, dataset, metrics, (before, after), selection, steps)
+        attempt.keep_log()
         publish(attempt, outcome)
     journal.done()
-    return Finished(outcome, judge_gate(spec, outcome))
+    return Finished(outcome, judge_gate(attempt.spec, outcome))
+
+
+def _prepare(attempt: Attempt) -> _Ready:
+    spec, journal = attempt.spec, attempt.journal
+    model = load_model(
+        spec.model,
+        stores=attempt.world.open,
+        cache_root=attempt.world.cache_root,
+        device=attempt.device,
+        seed=spec.training.seed,
+    )
+    _check_base(attempt, model)
+    dataset = prepare_stage(attempt, model)
+    metrics = resolve_metrics(attempt, dataset.test)
+    for note in (*model.notes, *freeze(model, spec.training.freeze)):
+        journal.note(note)
+    resolved = resolved_training(attempt, model, len(dataset.train.images))
+    values = {
+        "training": resolved.as_dict(),
+        "evaluation": {"recallAt": list(metrics.ks), "metric": metrics.headline},
+        "model": {"name": model.name, "source": model.source, "digest": model.digest},
+    }
+    attempt.record = resolve(attempt.output, attempt.record, values)
+    return _Ready(model, copy_state(model.module), dataset, metrics, resolved)
+
+
+def _check_base(attempt: Attempt, model: ClipModel) -> None:
+    """Raise WeightsInvalid where the base is not the one that an earlier attempt has measured."""
+    known = attempt.record.resolved.get("model", {}).get("digest", model.digest)
+    if known != model.digest:
+        raise WeightsInvalid(
+            f"the base weights at {model.source} changed since this run began (SHA-256 {known[:12]} then, "
+            f"{model.digest[:12]} now): bring the old ones back, or use another output.uri than {attempt.output.uri}"
+        )

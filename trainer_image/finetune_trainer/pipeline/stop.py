@@ -26,7 +26,7 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals(flag: StopFlag, tell: Callable[[str], None]) -> Iterator[None]:
-    """Set `flag` on SIGTERM and SIGINT while the block runs; `tell` is called once, in the signal handler."""
+    """Set `flag` on SIGTERM and SIGINT while the block runs; `tell` gets one sentence, in the signal handler."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if flag.requested and number == signal.SIGINT:
@@ -35,7 +35,8 @@ def stop_on_signals(flag: StopFlag, tell: Callable[[str], None]) -> Iterator[Non
         if not flag.requested:
             flag.requested = True
             flag.signal_name = signal.Signals(number).name
-            tell(flag.signal_name)
+            again = "; Ctrl-C once more ends at once" if number == signal.SIGINT else ""
+            tell(f"{flag.signal_name}: saving, then ending{again}")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
