@@ -32,8 +32,8 @@ LEFT_OUT = (None, 2, 9)
 """emojibase's groups of single letters, of hair and skin, and of flags: nothing that words describe."""
 GENDERED = re.compile(r"200D-264[02]|^1F46[89]-200D")
 """Codes of 'man ...' and 'woman ...', where the same without gender is there too."""
-TAGS = 7
-"""Tags of a caption, so that it stays within the text tower's 32 tokens."""
+TAGS = 5
+"""Tags of a caption, so that it stays within the text tower's 25 tokens."""
 CROWD = 50
 """A set of look-alikes larger than this (the faces) is for training."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 ARCHITECTURE = "tf_efficientnet_lite0"
 PIXELS = 128
 """Height and width of the input: a third of the work of the 224 that the weights were made with."""
-LONGEST_CAPTION = 32
+LONGEST_CAPTION = 25
 """Tokens that the demo's captions fill at most. Longer input would be padding, and cost as much as words do."""
 POSITIONS = "embeddings.position_embeddings.weight"
 TOKENIZER_FILES = ("special_tokens_map.json", "tokenizer.json", "vocab.txt")

@@ -95,7 +95,7 @@ def test_weights_are_renamed_only_where_every_layer_fits() -> None:
         {"a.weight": torch.ones(3, 2), "b.bias": torch.ones(2)},
         {"a.bias": torch.ones(2, 3), "b.bias": torch.ones(2)},
     ):
-        with pytest.raises(ValueError, match="is not stem.weight"):
+        with pytest.raises(ValueError, match=r"is not stem\.weight"):
             rename_by_position(wrong, ours)
 
 
