@@ -42,13 +42,13 @@ class Batch:
 
 
 def normalise(images_uint8: Tensor, preprocess: Preprocess) -> Tensor:
-    """(B, H, W, 3) uint8 to (B, 3, H, W) float32: the bits of torchvision's ToTensor and Normalize, on every device."""
+    """(B, H, W, 3) uint8 to (B, 3, H, W) float32: on a CPU the bits of torchvision's ToTensor and Normalize."""
     images = images_uint8.permute(0, 3, 1, 2).contiguous().to(torch.float32)
 
     def on_device(*values: float) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=images.device).view(-1, 1, 1)
 
-    # Divisors are tensors of the device: CUDA multiplies by the rounded inverse of a scalar, which costs the last bit.
+    # Divisors are tensors of the device, so that CUDA divides too: by a scalar it may multiply with a rounded inverse.
     return images.div_(on_device(255.0)).sub_(on_device(*preprocess.mean)).div_(on_device(*preprocess.std))
 
 
