@@ -17,18 +17,13 @@ RUNS = {
 }
 
 
-MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
-"""Bytes; Linux's allocator. By default it gives every large activation back to the system, and has each page of the
-next one zeroed again: 21 ms for a picture through the image tower instead of 8 (2 cores, 64 pictures at once)."""
-
-
 def environment() -> dict[str, str]:
     """A thread a core, waiting asleep, unless the caller says otherwise.
 
     Threads that wait by spinning take the core from the one they wait for: on a busy machine a factor of ten.
     """
     threads = {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "passive"}
-    return {**threads, **MEMORY, "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    return {**threads, "TOKENIZERS_PARALLELISM": "false", **os.environ}
 
 
 def run(*command: str | Path) -> None:

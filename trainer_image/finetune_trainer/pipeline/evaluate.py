@@ -8,7 +8,7 @@ from finetune_sdk.api.model import Model
 from finetune_trainer.data.prepare import Limits, prepare_test
 from finetune_trainer.evaluation.measure import measure, resolve_ks
 from finetune_trainer.model.load import load_model
-from finetune_trainer.pipeline.hardware import choose_device
+from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation
 from finetune_trainer.training.precision import make_deterministic
@@ -23,6 +23,7 @@ def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | Non
     device, why = choose_device(world.env, gpus_wished=1)
     world.progress.note(why)
     make_deterministic(device, os.environ)
+    keep_freed_memory(device)
     loaded = load_model(model, stores=world.open, cache_root=world.cache_root, device=device, seed=0)
     split, report = prepare_test(
         source,

@@ -1,5 +1,6 @@
 """Where a run runs: the device it uses, and what run.json says of machine and versions."""
 
+import ctypes
 import os
 import platform
 import sys
@@ -11,6 +12,13 @@ import torch
 
 from finetune_sdk.errors import GpuUnavailable, InvalidSpec
 from finetune_trainer.records import Hardware
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's malloc.h."""
+KEPT_BLOCK = 1 << 30
+"""Bytes of the largest block that is kept."""
+KEPT_TOTAL = (1 << 31) - 1
+"""Bytes that are kept at most: as much as mallopt's argument can say."""
 
 DEVICE_VARIABLE = "FINETUNE_DEVICE"
 CPU = torch.device("cpu")
@@ -63,6 +71,18 @@ def processor_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Let glibc keep large freed blocks for the next step, on a CPU; nothing elsewhere.
+
+    By default it gives every large activation back to the system and has each page of the next one zeroed again: an
+    EfficientNet-Lite0 took 1.1 s for 64 pictures instead of 0.43 (2 cores, torch 2.15).
+    """
+    if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK)
+        allocator.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
 
 
 def hardware_notes(began: Hardware, now: Hardware) -> list[str]:

@@ -23,7 +23,7 @@ from finetune_trainer.pipeline.figures import (
     select_stage,
     validate_with,
 )
-from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes
+from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes, keep_freed_memory
 from finetune_trainer.pipeline.journal import Journal
 from finetune_trainer.pipeline.log import LogTail, logger_of
 from finetune_trainer.pipeline.owner import claim
@@ -63,6 +63,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
         return Finished(begun.outcome, judge_gate(run.spec, begun.outcome))
     world.progress.note(why)
     make_deterministic(device, os.environ)
+    keep_freed_memory(device)
     fence = claim(output, run=run.metadata.name, process=world.process, now=world.clock())
     log = LogTail(world.clock)
     journal = Journal(output, world.clock, world.progress.note, fence.check)
