@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from finetune_trainer.evaluation.interval import interval_notes
 from finetune_trainer.records import Evaluation, GateResult, MetricChange, Outcome, Recalls, StepMetrics
 from finetune_trainer.report.caveats import about_queries
 from finetune_trainer.report.text import count, duration, in_order, percent, points, printable
@@ -64,6 +65,8 @@ def show_result(outcome: Outcome, console: Console, gate: GateResult | None = No
         f"* the headline metric; gains in percentage points, {test_size(outcome)}\n", style="dim", soft_wrap=True
     )
     console.print(printable(outcome.sentence), style="bold")
+    for caveat in few_images(outcome):
+        console.print(caveat)
     show_gate(gate, console)
     console.print()
     show_pairs(
@@ -76,6 +79,12 @@ def change_words(change: MetricChange) -> list[str]:
     """The cells of one metric."""
     interval = f"{points(change.interval95.low, '-')} to {points(change.interval95.high, '-')}"
     return [percent(change.before), percent(change.after), points(change.gain, "-"), interval]
+
+
+def few_images(outcome: Outcome) -> list[str]:
+    """A warning where the test set is small."""
+    images = next((change.interval95.images for change in outcome.changes.values()), 0)
+    return interval_notes(images)[:-1]
 
 
 def test_size(outcome: Outcome) -> str:

@@ -6,9 +6,7 @@ from datetime import datetime
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.storage import Store
 from finetune_trainer.checkpoint.metrics import read_metrics
-from finetune_trainer.data.prepare import Dataset
 from finetune_trainer.evaluation.gate import judge, sentence, verdict
-from finetune_trainer.evaluation.interval import interval_notes
 from finetune_trainer.evaluation.measure import Measured, changes
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.digest import weights_digest
@@ -44,7 +42,6 @@ from finetune_trainer.report.render import render_report
 def conclude(
     attempt: Attempt,
     model: ClipModel,
-    dataset: Dataset,
     metrics: Metrics,
     figures: tuple[Measured, Measured],
     selection: Selection,
@@ -65,7 +62,7 @@ def conclude(
         report_uri=attempt.output.uri_of(REPORT),
         weights_digest=weights_digest(model.module.state_dict()),
         timings=attempt.journal.progress.timings,
-        notes=[*attempt.journal.progress.notes, *interval_notes(len(dataset.test.images))],
+        notes=attempt.journal.progress.notes,
         completed_at=attempt.world.clock(),
     )
 

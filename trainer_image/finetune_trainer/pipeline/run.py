@@ -140,7 +140,7 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
             export_stage(attempt, model, dataset.test, scratch)
     with journal.stage("report"):
         steps = finetuned.trained.step
-        outcome = conclude(attempt, model, dataset, metrics, (before, after), selection, steps)
+        outcome = conclude(attempt, model, metrics, (before, after), selection, steps)
         attempt.keep_log()
         publish(attempt, outcome)
     journal.done()

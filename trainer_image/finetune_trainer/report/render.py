@@ -94,7 +94,7 @@ def verdict(given: ReportInput) -> Verdict:
         return Verdict("Not finished", standing(given))
     change = outcome.changes.get(outcome.metric)
     drawn = drawing(charts.headline_chart(change, text.metric_name(outcome.metric))) if change else ""
-    return Verdict(text.VERDICTS[outcome.verdict], outcome.sentence, change, drawn)
+    return Verdict(text.VERDICTS[outcome.verdict], text.unbroken(outcome.sentence), change, drawn)
 
 
 def standing(given: ReportInput) -> str:

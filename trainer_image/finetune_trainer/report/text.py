@@ -37,6 +37,11 @@ def percent(recall: float) -> str:
     return f"{100 * recall:.1f} %" if math.isfinite(recall) else "none"
 
 
+def unbroken(sentence: str) -> str:
+    """A sentence whose figures keep their percent sign on their line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def points(gain: float, minus: str = "\N{MINUS SIGN}") -> str:
     """A difference of recalls in percentage points, with its sign: 0.152 to '+15.2'."""
     text = f"{100 * gain:+.1f}"
