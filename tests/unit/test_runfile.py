@@ -25,7 +25,7 @@ GOOD = HEAD + MODEL + SOURCE + OUTPUT
 
 def parse(text: str | bytes) -> FinetuneRun:
     data = text.encode() if isinstance(text, str) else text
-    return parse_run(data, name="run.yaml", folder=Path("/work/my run"), home=Path("/home/me"))
+    return parse_run(data, name="run.yaml", folder=Path("/srv/my run"), home=Path("/home/me"))
 
 
 def told(text: str | bytes) -> str:
@@ -291,14 +291,14 @@ def test_a_status_from_the_cluster_is_left_out() -> None:
 
 
 PATHS = {
-    "relative to the file": ("pictures/a.csv", "file:///work/my%20run/pictures/a.csv"),
-    "up": ("../b.csv", "file:///work/b.csv"),
+    "relative to the file": ("pictures/a.csv", "file:///srv/my%20run/pictures/a.csv"),
+    "up": ("../b.csv", "file:///srv/b.csv"),
     "up beyond the root": ("../../../../b.csv", "file:///b.csv"),
-    "here": ("./", "file:///work/my%20run"),
+    "here": ("./", "file:///srv/my%20run"),
     "home": ("~/data", "file:///home/me/data"),
-    "a name that begins with a tilde": ("~data", "file:///work/my%20run/~data"),
+    "a name that begins with a tilde": ("~data", "file:///srv/my%20run/~data"),
     "absolute": ("/data/ü #1 50%.csv", "file:///data/%C3%BC%20%231%2050%25.csv"),
-    "braces": ("s-{00..03}.tar", "file:///work/my%20run/s-{00..03}.tar"),
+    "braces": ("s-{00..03}.tar", "file:///srv/my%20run/s-{00..03}.tar"),
     "a URI is left alone": ("s3://bucket/a b", "s3://bucket/a b"),
     "a file URI too": ("file:///x/%23", "file:///x/%23"),
 }
@@ -316,13 +316,13 @@ def test_every_uri_of_the_spec_is_resolved() -> None:
     data = "  data: {train: {uri: a}, validation: {uri: v}, test: {uri: t}}\n"
     spec = parse(HEAD + towers + data + OUTPUT).spec
     assert spec.model.towers is not None
-    assert spec.model.towers.image.uri == "file:///work/my%20run/w/i"
-    assert spec.model.towers.text.uri == "file:///work/my%20run/w/t"
+    assert spec.model.towers.image.uri == "file:///srv/my%20run/w/i"
+    assert spec.model.towers.text.uri == "file:///srv/my%20run/w/t"
     sources = [spec.data.train, spec.data.validation, spec.data.test]
     assert [source.uri[-2:] for source in sources if source] == ["/a", "/v", "/t"]
     weights = parse(HEAD + "  model: {weights: {uri: m}}\n" + SOURCE + OUTPUT).spec.model.weights
     assert weights is not None
-    assert weights.uri == "file:///work/my%20run/m"
+    assert weights.uri == "file:///srv/my%20run/m"
 
 
 def test_a_file_is_loaded_from_its_own_folder(tmp_path: Path) -> None:
