@@ -76,8 +76,8 @@ def processor_name() -> str:
 def keep_freed_memory(device: torch.device) -> None:
     """Let glibc keep large freed blocks for the next step, on a CPU; nothing elsewhere.
 
-    By default it gives every large activation back to the system and has each page of the next one zeroed again: an
-    EfficientNet-Lite0 took 1.1 s for 64 pictures instead of 0.43 (2 cores, torch 2.15).
+    By default it gives every large activation back to the system and has each page of the next one zeroed again;
+    benchmarks/freed_memory.py tells what that costs.
     """
     if device.type == "cpu" and platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)
