@@ -20,13 +20,12 @@ from tests.support.pictures import (
     write_table,
     write_webdataset,
 )
-from tests.support.preparing import ODD, PREPROCESS, Told, Write, measured, prepared, source
+from tests.support.preparing import PREPROCESS, Told, Write, measured, prepared, source, twelve_pictures
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Picture]:
-    made = make_pictures(tmp_path / "pictures", 12)
-    return [Picture(made[0].path, ODD), *made[1:]]
+    return twelve_pictures(tmp_path)
 
 
 FORMATS: dict[str, Write] = {

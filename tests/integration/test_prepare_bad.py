@@ -14,18 +14,16 @@ from tests.support.pictures import (
     add_member,
     encode,
     huge_png,
-    make_pictures,
     write_folder,
     write_table,
     write_webdataset,
 )
-from tests.support.preparing import ODD, Write, measured
+from tests.support.preparing import ODD, Write, measured, twelve_pictures
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Picture]:
-    made = make_pictures(tmp_path / "pictures", 12)
-    return [Picture(made[0].path, ODD), *made[1:]]
+    return twelve_pictures(tmp_path)
 
 
 # Bad input: how the set is spoilt, what the message holds. Each ends with exit code 65.

@@ -11,9 +11,7 @@ from finetune_trainer.data.prepare import Dataset, prepare_data, prepare_test
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess
 from finetune_trainer.records import DataReport
-from tests.support.pictures import (
-    Picture,
-)
+from tests.support.pictures import Picture, make_pictures
 
 PREPROCESS = Preprocess(
     size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", resize_mode="shortest"
@@ -42,6 +40,12 @@ class Told:
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+
+def twelve_pictures(folder: Path) -> list[Picture]:
+    """A dozen, the first with captions that are hard to write down."""
+    made = make_pictures(folder / "pictures", 12)
+    return [Picture(made[0].path, ODD), *made[1:]]
 
 
 def source(path: Path, **values: object) -> DataSource:

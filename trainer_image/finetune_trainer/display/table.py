@@ -81,16 +81,19 @@ def change_words(change: MetricChange) -> list[str]:
     return [percent(change.before), percent(change.after), points(change.gain, "-"), interval]
 
 
+def test_images(outcome: Outcome) -> int:
+    """How many images the figures were measured on."""
+    return next((change.interval95.images for change in outcome.changes.values()), 0)
+
+
 def few_images(outcome: Outcome) -> list[str]:
     """A warning where the test set is small."""
-    images = next((change.interval95.images for change in outcome.changes.values()), 0)
-    return interval_notes(images)[:-1]
+    return interval_notes(test_images(outcome))[:-1]
 
 
 def test_size(outcome: Outcome) -> str:
     """'1,000 test images'."""
-    images = next((change.interval95.images for change in outcome.changes.values()), 0)
-    return count(images, "test image")
+    return count(test_images(outcome), "test image")
 
 
 def show_gate(gate: GateResult | None, console: Console) -> None:

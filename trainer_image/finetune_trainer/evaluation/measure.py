@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from finetune_sdk.api.defaults import DEFAULT_RECALL_AT, headline_metric
 from finetune_sdk.errors import InvalidSpec, TrainerError
 from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.encode import encode_images, encode_texts
@@ -19,7 +20,6 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Evaluation, MetricChange
 
-DEFAULT_KS = (1, 5, 10)
 TOP = 3
 """Images kept for each caption, for the report's examples."""
 
@@ -111,8 +111,8 @@ def _change(metric: str, before: Measured, after: Measured, seed: int) -> Metric
 def resolve_ks(recall_at: Sequence[int] | None, n_images: int) -> tuple[tuple[int, ...], list[str]]:
     """The k to measure at on `n_images` candidates, and notes. Raises InvalidSpec for a written k above `n_images`."""
     if recall_at is None:
-        kept = tuple(k for k in DEFAULT_KS if k <= n_images)
-        dropped = [str(k) for k in DEFAULT_KS if k > n_images]
+        kept = tuple(k for k in DEFAULT_RECALL_AT if k <= n_images)
+        dropped = [str(k) for k in DEFAULT_RECALL_AT if k > n_images]
         if not dropped:
             return kept, []
         return kept, [
@@ -130,7 +130,7 @@ def resolve_ks(recall_at: Sequence[int] | None, n_images: int) -> tuple[tuple[in
 def headline(metric: str | None, ks: Sequence[int]) -> str:
     """The metric that the verdict is about. Raises InvalidSpec for one that is not measured."""
     if metric is None:
-        return f"image_retrieval_recall@{5 if 5 in ks else max(ks)}"
+        return headline_metric(None, list(ks))
     if int(metric.rpartition("@")[2]) not in ks:
         raise InvalidSpec(
             f"evaluation.metric: {metric} is not measured, only recall at {', '.join(map(str, ks))}: "

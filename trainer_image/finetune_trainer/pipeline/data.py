@@ -48,8 +48,13 @@ def _tell(attempt: Attempt, report: DataReport) -> None:
     sizes = ", ".join(f"{name} {summary.images} images" for name, summary in report.splits.items())
     captions = sum(summary.captions for summary in report.splits.values())
     attempt.progress.note(f"data: {sizes}; {captions} captions")
-    if report.rows_bad:
-        first = report.problems[0]
-        attempt.journal.note(
-            f"{report.rows_bad} of {report.rows_read} rows are left out, the first is {first.where} ({first.detail})"
-        )
+    for note in bad_rows_notes(report):
+        attempt.journal.note(note)
+
+
+def bad_rows_notes(report: DataReport) -> list[str]:
+    """What the user should know of rows that are left out."""
+    if not report.rows_bad:
+        return []
+    first = report.problems[0]
+    return [f"{report.rows_bad} of {report.rows_read} rows are left out, the first is {first.where} ({first.detail})"]

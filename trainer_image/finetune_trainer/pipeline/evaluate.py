@@ -8,6 +8,7 @@ from finetune_sdk.api.model import Model
 from finetune_trainer.data.prepare import Limits, prepare_test
 from finetune_trainer.evaluation.measure import measure, resolve_ks
 from finetune_trainer.model.load import load_model
+from finetune_trainer.pipeline.data import bad_rows_notes
 from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation
@@ -34,12 +35,7 @@ def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | Non
         field="--data",
         limits=Limits(loaded.tokenize, loaded.context_length),
     )
-    if report.rows_bad:
-        first = report.problems[0]
-        world.progress.note(
-            f"{report.rows_bad} of {report.rows_read} rows are left out, the first is {first.where} ({first.detail})"
-        )
     resolved, notes = resolve_ks(ks, len(split.images))
-    for note in notes:
+    for note in (*bad_rows_notes(report), *notes):
         world.progress.note(note)
     return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
