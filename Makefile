@@ -25,7 +25,7 @@ $(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[trainer,demo,dev]'
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[operator,trainer,demo,dev]'
 	@touch $@ $(VENV)/.demo
 
 setup: $(VENV)/.dev ## Make .venv with everything that the tests need
@@ -41,7 +41,7 @@ lint: $(VENV)/.dev ## Ruff: style and formatting
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev ## The strict type checker
-	$(BIN)/mypy sdk trainer_image tests benchmarks demo
+	$(BIN)/mypy sdk trainer_image operator tests benchmarks demo
 
 imports: $(VENV)/.dev ## Who may import whom
 	$(BIN)/lint-imports
@@ -59,7 +59,7 @@ schema: $(VENV)/.dev ## Write the generated files again
 	$(BIN)/python -m tests.support.drift --write
 
 constraints: $(BIN)/uv ## Renew constraints.txt to the newest versions that fit
-	$(BIN)/uv pip install -q --python $(BIN)/python --upgrade -e '.[trainer,demo,dev]'
+	$(BIN)/uv pip install -q --python $(BIN)/python --upgrade -e '.[operator,trainer,demo,dev]'
 	{ head -1 constraints.txt; $(BIN)/uv pip freeze --python $(BIN)/python | grep -vE '^-e|^finetune-operator|@ '; } > constraints.new
 	mv constraints.new constraints.txt
 

@@ -1,0 +1,1 @@
+"""The operator: FinetuneRuns in, Jobs and a true status out."""
