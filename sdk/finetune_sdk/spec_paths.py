@@ -44,6 +44,17 @@ def paths_of_key(key: str) -> tuple[str, ...]:
     return tuple(path for path in _all_paths(FinetuneRun, "") if path.rpartition(".")[2] == key)
 
 
+def model_of(annotation: Any) -> type[BaseModel] | None:
+    """The model of a field, or of the items of a field that is a list."""
+    return _model(annotation) or _model(_item(annotation))
+
+
+def is_marked(field: FieldInfo, mark: object) -> bool:
+    """Whether `mark` stands in the field's annotations, also where None may stand for the value."""
+    inner = (one for part in get_args(field.annotation) for one in get_args(part))
+    return any(one is mark for one in (*field.metadata, *inner))
+
+
 def uri_places(document: Any) -> Iterator[tuple[dict[str, Any], str]]:
     """Every mapping and key of `document` that holds a URI; parts of another shape are passed over."""
     yield from _uri_places(FinetuneRun, document)

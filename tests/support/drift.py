@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetune_sdk.cli.schema import json_schema
+from finetune_sdk.crd import crd_text
 from tests.support.reference import reference_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,7 @@ def schema_text() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/finetunerun.schema.json": schema_text,
+    "crds/finetuneruns.finetune.dev.yaml": crd_text,
     "docs/reference/run-yaml.md": reference_text,
 }
 

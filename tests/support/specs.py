@@ -93,7 +93,7 @@ specs: st.SearchStrategy[dict[str, Any]] = _group(
     evaluation=_group(
         recallAt=st.lists(st.integers(1, 100), min_size=1, max_size=4, unique=True),
         every=_int_or_auto,
-        gate=_group(minGain=_fractions, on=st.just("lowerBound"), maxLoss=_fractions),
+        gate=_group(minGain=_fractions, compare=st.just("lowerBound"), maxLoss=_fractions),
     ),
     checkpoints=_group(keep=st.integers(1, 9)),
     compute=_group(gpusPerNode=st.integers(0, 8), sharedMemory=st.just("1Gi")),

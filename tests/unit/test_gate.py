@@ -68,7 +68,7 @@ def test_verdict(given: MetricChange, no_gain: bool, expected: str, words: str) 
 @dataclass(frozen=True)
 class Gate:
     min_gain: float = 0.0
-    on: Literal["estimate", "lowerBound"] = "estimate"
+    compare: Literal["estimate", "lowerBound"] = "estimate"
     max_loss: float | None = None
 
 

@@ -272,12 +272,12 @@ def test_the_value_of_a_variable_is_never_repeated() -> None:
 
 def test_yaml_1_2_numbers_and_words() -> None:
     run = parse(
-        with_training("{optimizer: {learningRate: 1e-5}, seed: 0x10}") + "  evaluation: {gate: {on: lowerBound}}\n"
+        with_training("{optimizer: {learningRate: 1e-5}, seed: 0x10}") + "  evaluation: {gate: {compare: lowerBound}}\n"
     )
     assert run.spec.training.optimizer.learning_rate == 1e-5
     assert run.spec.training.seed == 16
     assert run.spec.evaluation.gate is not None
-    assert run.spec.evaluation.gate.on == "lowerBound"
+    assert run.spec.evaluation.gate.compare == "lowerBound"
 
 
 def test_bom_crlf_and_aliases_are_read() -> None:

@@ -15,7 +15,7 @@ class Gate(SpecModel):
 
     min_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """The least gain in absolute recall: 0.02 is two points."""
-    on: Literal["estimate", "lowerBound"] = "estimate"
+    compare: Literal["estimate", "lowerBound"] = "estimate"
     """Compare the gain itself, or the lower end of its 95 % interval."""
     max_loss: Fraction | None = None
     """The most that the other direction may lose, in absolute recall."""

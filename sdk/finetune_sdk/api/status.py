@@ -56,6 +56,8 @@ class RunProgress(Schema):
     """Pairs a second over all devices."""
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     """Estimated until the stage ends."""
+    summary: str | None = None
+    """Stage and percent as people read it: `train 42%`; the operator writes it."""
     updated_at: datetime | None = None
     """When the trainer said so."""
 

@@ -17,7 +17,7 @@ class Gate(Protocol):
     @property
     def min_gain(self) -> float: ...
     @property
-    def on(self) -> Literal["estimate", "lowerBound"]: ...
+    def compare(self) -> Literal["estimate", "lowerBound"]: ...
     @property
     def max_loss(self) -> float | None: ...
 
@@ -105,7 +105,7 @@ def _loss_exceeded(gate: Gate, metric: str, changes: Mapping[str, MetricChange])
 
 def _judged(gate: Gate, change: MetricChange) -> tuple[float, str]:
     """The figure that the gate looks at, and what it is called."""
-    if gate.on == "lowerBound":
+    if gate.compare == "lowerBound":
         return change.interval95.low, "the lower bound of the gain"
     return change.gain, "the gain"
 
