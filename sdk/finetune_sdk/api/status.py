@@ -88,6 +88,17 @@ class CheckpointRef(Schema):
     """Where it lies."""
 
 
+class PodRef(Schema):
+    """One pod."""
+
+    name: str
+    """Its name, for kubectl logs."""
+    uid: str
+    """Its uid."""
+    started_at: datetime
+    """When its trainer started."""
+
+
 class Artifacts(Schema):
     """Where the results lie."""
 
@@ -121,10 +132,22 @@ class FinetuneRunStatus(Schema):
     """For tools: kubectl wait, kstatus, Argo CD."""
     job_name: str | None = None
     """The run's Job."""
+    job_uid: str | None = None
+    """That Job's uid."""
+    jobs: Annotated[int, Field(ge=0)] = 0
+    """Jobs made for this run: one, and one more for each restart and for each that vanished."""
+    restarts: Annotated[int, Field(ge=0)] = 0
+    """The spec.lifecycle.restart that was carried out last."""
+    pod: PodRef | None = None
+    """The pod of the newest attempt."""
     image: str | None = None
     """The trainer image that the Job was first made with, kept for when it must be made again."""
     attempts: Annotated[int, Field(ge=0)] = 0
     """Pods that trained, or tried."""
+    waiting_since: datetime | None = None
+    """Start of the present unsuspended time without a running trainer, before the first start."""
+    waiting_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Such time before that, over all suspends: what startDeadlineSeconds bounds."""
     active_since: datetime | None = None
     """Start of the present active time."""
     active_seconds: Annotated[float, Field(ge=0)] = 0.0

@@ -1,0 +1,316 @@
+"""What a decision reads: one run, its Job, its pods, their Events and the trainer's progress, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from finetune_operator.objects import Condition, Json, conditions_of, moment
+from finetune_sdk.api.run import FinetuneRun, FinetuneRunSpec
+from finetune_sdk.api.status import FinetuneRunStatus
+from finetune_sdk.contract import CONTAINER, RUN_LABEL, RUN_UID_LABEL, ProgressReport
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunKey:
+    """A run's place."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A FinetuneRun."""
+
+    key: RunKey
+    uid: str
+    generation: int
+    resource_version: str
+    labels: Mapping[str, str]
+    deleting: bool
+    created_at: datetime
+    spec: FinetuneRunSpec | None
+    """None where the stored spec is not one that this version reads: `mistakes` says why."""
+    mistakes: tuple[str, ...]
+    status: FinetuneRunStatus
+    stored_status: Json
+    """The status as it is stored, for the difference to the new one."""
+
+    @classmethod
+    def from_object(cls, document: Json) -> Self:
+        """The view of a FinetuneRun as the API server has it."""
+        metadata = document["metadata"]
+        spec, mistakes = _spec(document)
+        stored = document.get("status") or {}
+        return cls(
+            key=RunKey(metadata["namespace"], metadata["name"]),
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 1),
+            resource_version=metadata["resourceVersion"],
+            labels=metadata.get("labels") or {},
+            deleting="deletionTimestamp" in metadata,
+            created_at=moment(metadata["creationTimestamp"]),
+            spec=spec,
+            mistakes=mistakes,
+            status=_status(stored),
+            stored_status=stored,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A Job of ours."""
+
+    name: str
+    uid: str
+    run_uid: str
+    created_at: datetime
+    suspended: bool
+    active: int
+    failed: int
+    succeeded: int
+    terminating: int
+    deleting: bool
+    conditions: Mapping[str, Condition]
+    backoff_limit: int
+    ttl: int | None
+    resource_version: str
+
+    @classmethod
+    def from_object(cls, document: Json) -> Self:
+        """The view of a Job as the API server has it."""
+        metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            run_uid=_owner(metadata),
+            created_at=moment(metadata["creationTimestamp"]),
+            suspended=bool(spec.get("suspend")),
+            active=status.get("active", 0),
+            failed=status.get("failed", 0),
+            succeeded=status.get("succeeded", 0),
+            terminating=status.get("terminating", 0),
+            deleting="deletionTimestamp" in metadata,
+            conditions=conditions_of(status),
+            backoff_limit=spec.get("backoffLimit", 6),
+            ttl=spec.get("ttlSecondsAfterFinished"),
+            resource_version=metadata["resourceVersion"],
+        )
+
+    @property
+    def completed(self) -> bool:
+        """Whether it succeeded."""
+        return self._is("Complete")
+
+    @property
+    def failed_for_good(self) -> bool:
+        """Whether it has failed and no pod will come any more."""
+        return self._is("Failed")
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over."""
+        return self.completed or self.failed_for_good
+
+    def _is(self, kind: str) -> bool:
+        condition = self.conditions.get(kind)
+        return condition is not None and condition.true
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended."""
+
+    exit_code: int
+    reason: str
+    message: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod of ours."""
+
+    name: str
+    uid: str
+    run: str
+    run_uid: str
+    job_uid: str
+    created_at: datetime
+    phase: str
+    node: str
+    ip: str
+    deletion_at: datetime | None
+    """When it should be gone: the deletion's time with the grace period."""
+    reason: str
+    message: str
+    conditions: Mapping[str, Condition]
+    waiting: tuple[str, str]
+    """Reason and message of a container that does not run yet."""
+    started_at: datetime | None
+    ended: Ended | None
+
+    @classmethod
+    def from_object(cls, document: Json) -> Self:
+        """The view of a pod as the API server has it."""
+        metadata, status = document["metadata"], document.get("status") or {}
+        labels = metadata.get("labels") or {}
+        state = _container_state(status)
+        running, ended = state.get("running"), state.get("terminated")
+        waiting = state.get("waiting") or {}
+        started = (running or ended or {}).get("startedAt")
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            run=labels.get(RUN_LABEL, ""),
+            run_uid=labels.get(RUN_UID_LABEL, ""),
+            job_uid=_owner(metadata),
+            created_at=moment(metadata["creationTimestamp"]),
+            phase=status.get("phase", "Pending"),
+            node=document.get("spec", {}).get("nodeName", ""),
+            ip=status.get("podIP", ""),
+            deletion_at=moment(metadata["deletionTimestamp"]) if "deletionTimestamp" in metadata else None,
+            reason=status.get("reason", ""),
+            message=status.get("message", ""),
+            conditions=conditions_of(status),
+            waiting=(waiting.get("reason", ""), waiting.get("message", "")),
+            started_at=moment(started) if started else None,
+            ended=_ended(ended) if ended else None,
+        )
+
+    @property
+    def living(self) -> bool:
+        """Whether a container of it may still run."""
+        return self.phase not in ("Succeeded", "Failed")
+
+    @property
+    def running(self) -> bool:
+        """Whether the trainer runs."""
+        return self.phase == "Running" and self.started_at is not None and self.ended is None
+
+    @property
+    def deleting(self) -> bool:
+        """Whether it was asked to end."""
+        return self.deletion_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An Event about a Job or pod of ours."""
+
+    uid: str
+    """Of the object that it is about."""
+    reason: str
+    message: str
+    at: datetime
+
+    @classmethod
+    def from_object(cls, document: Json) -> Self:
+        """The view of a core/v1 Event."""
+        metadata = document["metadata"]
+        at = document.get("lastTimestamp") or document.get("eventTime") or metadata["creationTimestamp"]
+        return cls(
+            uid=document.get("involvedObject", {}).get("uid", ""),
+            reason=document.get("reason", ""),
+            message=document.get("message", ""),
+            at=moment(at),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What GET /progress of the running pod said."""
+
+    pod_uid: str
+    report: ProgressReport | None
+    misses: int
+    """Polls in a row without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What the API server said to the last try to make the Job."""
+
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that is known of one run at one time."""
+
+    run: RunView
+    job: JobView | None = None
+    pods: tuple[PodView, ...] = ()
+    """Every pod with the run's name, whatever its uid, the oldest first."""
+    events: tuple[EventView, ...] = ()
+    """Warnings about the Job and its pods, the oldest first."""
+    polled: Polled | None = None
+    rejection: Rejection | None = None
+    fresh: bool = field(default=True)
+    """Read from the API server just now, and not from what watches told."""
+
+    @property
+    def own_pods(self) -> tuple[PodView, ...]:
+        """Pods of this very run."""
+        return tuple(pod for pod in self.pods if pod.run_uid == self.run.uid)
+
+    @property
+    def living_pods(self) -> tuple[PodView, ...]:
+        """Pods of the run's name that may still write, also those of a deleted run."""
+        return tuple(pod for pod in self.pods if pod.living)
+
+    @property
+    def own_job(self) -> JobView | None:
+        """The Job, if it is this run's."""
+        return self.job if self.job is not None and self.job.run_uid == self.run.uid else None
+
+
+def _spec(document: Json) -> tuple[FinetuneRunSpec | None, tuple[str, ...]]:
+    read = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
+    try:
+        run = FinetuneRun.model_validate({**read, "metadata": {"name": document["metadata"]["name"]}})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return None, tuple(lines)
+    return run.spec, ()
+
+
+def _status(stored: Json) -> FinetuneRunStatus:
+    """The stored status; one that another version wrote is read as far as this one knows it."""
+    known = {field.alias or name for name, field in FinetuneRunStatus.model_fields.items()}
+    kept = {key: value for key, value in stored.items() if key in known}
+    try:
+        return FinetuneRunStatus.model_validate(kept)
+    except ValidationError as error:
+        broken = {one["loc"][0] for one in error.errors()}
+        return FinetuneRunStatus.model_validate({key: value for key, value in kept.items() if key not in broken})
+
+
+def _owner(metadata: Json) -> str:
+    owners = metadata.get("ownerReferences") or []
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+
+
+def _container_state(status: Json) -> Json:
+    for container in status.get("containerStatuses") or []:
+        if container["name"] == CONTAINER:
+            state: Json = container.get("state") or {}
+            return state
+    return {}
+
+
+def _ended(state: Json) -> Ended:
+    finished: Any = state.get("finishedAt") or state.get("startedAt") or "1970-01-01T00:00:00Z"
+    return Ended(
+        exit_code=state.get("exitCode", 0),
+        reason=state.get("reason", ""),
+        message=state.get("message", ""),
+        finished_at=moment(finished),
+    )
