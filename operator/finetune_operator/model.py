@@ -80,7 +80,7 @@ class JobView:
     conditions: Mapping[str, Condition]
     backoff_limit: int
     ttl: int | None
-    resource_version: str
+    image: str
 
     @classmethod
     def from_object(cls, document: Json) -> Self:
@@ -100,7 +100,7 @@ class JobView:
             conditions=conditions_of(status),
             backoff_limit=spec.get("backoffLimit", 6),
             ttl=spec.get("ttlSecondsAfterFinished"),
-            resource_version=metadata["resourceVersion"],
+            image=spec["template"]["spec"]["containers"][0]["image"],
         )
 
     @property

@@ -150,17 +150,17 @@ class _Step:
 
     def follow(self, spec: FinetuneRunSpec, job: JobView) -> Plan:
         """The Job is at work: say where it is."""
-        changes: Changes = {"job_uid": job.uid, **attempt_changes(self.observed, job)}
+        changes: Changes = {**self._adopted(job), **attempt_changes(self.observed, job)}
         actions: list[Action] = []
         if job.backoff_limit != spec.lifecycle.max_retries:
             actions.append(PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}))
         pods = [pod for pod in self.observed.own_pods if pod.job_uid == job.uid]
         living = next((pod for pod in reversed(pods) if pod.living), None)
-        wake = _earliest(active_deadline(self.status, spec.lifecycle), start_deadline(self.status, spec.lifecycle))
+        wake = self.now + self.settings.look_again
         if living is not None and (lost := self._lost(living)) is not None:
             return self.say("Retrying", lost, changes, tuple(actions), wake=wake, spec=spec)
         if living is not None and living.running and not living.deleting:
-            return self._running(living, changes, tuple(actions), wake, spec)
+            return self._running(living, changes, tuple(actions), spec)
         ended = next((pod for pod in reversed(pods) if not pod.living or pod.deleting), None)
         held = why_not_running(self.observed, job, living if living is None or not living.deleting else None, spec)
         if ended is None and self.status.attempts == 0 and not changes.get("attempts"):
@@ -168,6 +168,12 @@ class _Step:
         if held is QUIET:
             held = self._went_wrong(ended, spec)
         return self.say("Retrying", held, changes, tuple(actions), wake=wake, spec=spec)
+
+    def _adopted(self, job: JobView) -> Changes:
+        """A Job that the status does not know yet: made just before this operator, or the one before it, ended."""
+        if self.status.job_uid == job.uid:
+            return {}
+        return {"job_uid": job.uid, "job_name": job.name, "image": job.image, "jobs": max(1, self.status.jobs)}
 
     def _went_wrong(self, ended: PodView | None, spec: FinetuneRunSpec) -> Cause:
         if ended is None:
@@ -179,14 +185,12 @@ class _Step:
             return Cause(reasons.BACKING_OFF, cause.message)
         return cause
 
-    def _running(
-        self, pod: PodView, changes: Changes, actions: tuple[Action, ...], wake: datetime | None, spec: FinetuneRunSpec
-    ) -> Plan:
+    def _running(self, pod: PodView, changes: Changes, actions: tuple[Action, ...], spec: FinetuneRunSpec) -> Plan:
         changes |= progress_changes(self.observed, pod, self.settings, self.now)
         if self.status.start_time is None:
             changes["start_time"] = pod.started_at
         reports = reporting(self.observed, pod, self.settings)
-        return self.say("Running", Cause("", ""), changes, actions, wake=wake, reports=reports, spec=spec)
+        return self.say("Running", Cause("", ""), changes, actions, reports=reports, spec=spec)
 
     def _lost(self, pod: PodView) -> Cause | None:
         """A pod past its grace period on a node that does not answer."""
@@ -195,7 +199,8 @@ class _Step:
         return Cause(
             reasons.NODE_LOST,
             f"node {pod.node} does not answer, and pod {pod.name} cannot be confirmed dead: bring the node back, or "
-            f"say that it is gone: kubectl taint node {pod.node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+            "say that it is gone: "
+            f"kubectl taint node {pod.node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
         )
 
     def too_late(self, spec: FinetuneRunSpec) -> Cause | None:
@@ -269,8 +274,8 @@ class _Step:
             now=self.now,
         )
         status = status.model_copy(update={"conditions": conditions})
-        if spec is not None and wake is None and state not in FINISHED:
-            wake = _earliest(active_deadline(status, spec.lifecycle), start_deadline(status, spec.lifecycle))
+        if spec is not None and state not in FINISHED:
+            wake = _earliest(wake, active_deadline(status, spec.lifecycle), start_deadline(status, spec.lifecycle))
         changed = status != self.status
         turning = bool(actions) or (state in FINISHED and changed)
         return Plan(

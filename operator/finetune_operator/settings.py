@@ -18,8 +18,8 @@ class PlanSettings:
     """The size of /dev/shm; part of the memory limit."""
     progress_every: timedelta = timedelta(seconds=15)
     """The least time between two status writes for progress alone."""
-    look_again: timedelta = timedelta(seconds=30)
-    """When a refused Job is tried again."""
+    look_again: timedelta = timedelta(seconds=10)
+    """When a run that is held up is looked at again."""
     misses_told: int = 3
     """Polls in a row without an answer before ProgressReporting is False."""
     lost_after: timedelta = timedelta(seconds=30)

@@ -8,8 +8,8 @@ from finetune_sdk.api.status import Condition, ConditionType, FinetuneRunStatus
 from finetune_sdk.errors import GateNotMet
 
 _UNREACHABLE = (
-    "the trainer's port 8080 cannot be reached from the operator: look for a NetworkPolicy or a service mesh between the "
-    "two namespaces. Training goes on, and its result will be read from the pod's end"
+    "the trainer's port 8080 cannot be reached from the operator: look for a NetworkPolicy or a service mesh between "
+    "the two namespaces. Training goes on, and its result will be read from the pod's end"
 )
 Said = tuple[ConditionType, str, str, str]
 """Type, status, reason, message."""

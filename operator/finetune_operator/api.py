@@ -1,0 +1,148 @@
+"""The API server, as JSON in and out: the one place that speaks HTTP to it."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes import aio
+
+from finetune_operator.metrics import Metrics
+from finetune_operator.objects import Json
+
+MERGE_PATCH = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+TIMEOUT_SECONDS = 30.0
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class ApiError(Exception):
+    """The API server said no, or nothing; `status` is 0 where it could not be reached."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+        """Seconds that the server asks to wait."""
+
+
+class Api:
+    """Requests to one API server as one user."""
+
+    def __init__(self, client: aio.client.ApiClient, metrics: Metrics) -> None:
+        self._client = client
+        self._metrics = metrics
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None, accept: str = "application/json") -> Json:
+        """The object or list at `path`."""
+        return await self._request("GET", path, query=query, headers={"Accept": accept})
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Create `body` below `path`."""
+        return await self._request("POST", path, body=body)
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Merge `body` into the object at `path`."""
+        return await self._request("PATCH", path, body=body, headers={"Content-Type": MERGE_PATCH})
+
+    async def put(self, path: str, body: Json) -> Json:
+        """Replace the object at `path`."""
+        return await self._request("PUT", path, body=body)
+
+    async def delete(self, path: str, body: Json) -> Json:
+        """Delete the object at `path` by `body`, DeleteOptions."""
+        return await self._request("DELETE", path, body=body)
+
+    def serialize(self, typed: Any) -> Json:
+        """A typed object as JSON."""
+        document: Json = self._client.sanitize_for_serialization(typed)
+        return document
+
+    async def connection(self) -> Json:
+        """Server and credentials, as kopf takes them; asked for again whenever the server refuses the token."""
+        configuration = self._client.configuration
+        key = await configuration.get_api_key_with_prefix("BearerToken")
+        scheme, _, token = (key or "").rpartition(" ")
+        return {
+            "server": configuration.host,
+            "ca_path": configuration.ssl_ca_cert,
+            "insecure": not configuration.verify_ssl,
+            "scheme": scheme or None,
+            "token": token or None,
+            "certificate_path": configuration.cert_file,
+            "private_key_path": configuration.key_file,
+            "default_namespace": "default",
+        }
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        began = time.perf_counter()
+        status = 0
+        try:
+            sent = {"Content-Type": "application/json", **(headers or {}), **self._client.default_headers}
+            await self._client.update_params_for_auth(sent, [], ["BearerToken"], path, method, body)
+            url = self._client.configuration.host + path
+            if query:
+                url += f"?{urlencode(dict(query))}"
+            response = await self._client.rest_client.request(
+                method, url, headers=sent, body=body, _request_timeout=TIMEOUT_SECONDS
+            )
+            status = response.status
+            text = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, f"the API server cannot be reached: {error or type(error).__name__}") from error
+        finally:
+            self._metrics.api_request(method, status, time.perf_counter() - began)
+        if status >= 400:
+            raise _error(status, text, response.getheader("Retry-After"))
+        document: Json = json.loads(text)
+        return document
+
+
+async def connect(context: str | None, metrics: Metrics) -> Api:
+    """By the pod's service account, else by the current kubeconfig context or the one named."""
+    configuration = aio.client.Configuration()
+    if context is None and in_cluster():
+        aio.config.load_incluster_config(client_configuration=configuration)
+    else:
+        await aio.config.load_kube_config(context=context, client_configuration=configuration)
+    configuration.connection_pool_maxsize = 64
+    return Api(aio.client.ApiClient(configuration), metrics)
+
+
+def in_cluster() -> bool:
+    """Whether this is a pod with a service account."""
+    return (ACCOUNT / "token").exists()
+
+
+def own_namespace(context: str | None) -> str:
+    """The pod's namespace, else the context's."""
+    if context is None and in_cluster():
+        return (ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+    contexts, active = aio.config.list_kube_config_contexts()
+    chosen = next((one for one in contexts if one["name"] == context), active)
+    return str(chosen["context"].get("namespace") or "default")
+
+
+def _error(status: int, text: bytes, retry_after: str | None) -> ApiError:
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = text.decode(errors="replace")[:500]
+    seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+    return ApiError(status, str(message), seconds)
