@@ -22,6 +22,7 @@ def schema_text() -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "crds/finetunerun.schema.json": schema_text,
     "crds/finetuneruns.finetune.dev.yaml": crd_text,
+    "charts/finetune-operator/files/crd.yaml": crd_text,
     "docs/reference/run-yaml.md": reference_text,
 }
 

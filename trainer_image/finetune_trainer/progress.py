@@ -16,6 +16,26 @@ class Progress(Protocol):
         """One sentence that the user should read: a default chosen, rows dropped."""
 
 
+class Witness(Protocol):
+    """Hears of what stands in storage by now. Called from any thread; must not raise."""
+
+    def measured(self, metric: str, before: float) -> None:
+        """The base model's headline figure."""
+
+    def saved(self, step: int, uri: str) -> None:
+        """A whole checkpoint."""
+
+
+class Nobody:
+    """A witness to whom nobody listens."""
+
+    def measured(self, metric: str, before: float) -> None:
+        pass
+
+    def saved(self, step: int, uri: str) -> None:
+        pass
+
+
 class Silent:
     """Tells nobody."""
 

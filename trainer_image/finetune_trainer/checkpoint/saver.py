@@ -26,18 +26,29 @@ from finetune_trainer.checkpoint.manifest import (
 from finetune_trainer.checkpoint.metrics import append_lines, drop_segments_after, encode_lines, segment_key
 from finetune_trainer.checkpoint.retention import remove_after, retain
 from finetune_trainer.checkpoint.snapshot import Snapshot
+from finetune_trainer.progress import Nobody
 from finetune_trainer.records import StepMetrics
+
+_NOBODY = Nobody()
 
 
 class Checkpoints:
     """The checkpoints of one run in its output. Use as a context: leaving it waits for the upload in flight."""
 
     def __init__(
-        self, store: Store, *, keep: int, guard: Callable[[], None], scratch: Path, note: Callable[[str], None]
+        self,
+        store: Store,
+        *,
+        keep: int,
+        guard: Callable[[], None],
+        scratch: Path,
+        note: Callable[[str], None],
+        saved: Callable[[int, str], None] = _NOBODY.saved,
     ) -> None:
         """`guard` is called before a manifest is written and raises where another process owns the output by now.
 
-        `scratch` is a local folder for files on their way; `note` tells the user a sentence: from any thread, and it
+        `saved` is told step and folder of each checkpoint that is whole. `scratch` is a local folder for files on
+        their way; `note` tells the user a sentence: from any thread, and it
         does not raise.
         """
         self._store = store
@@ -45,6 +56,7 @@ class Checkpoints:
         self._guard = guard
         self._scratch = scratch
         self._note = note
+        self._saved = saved
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._upload: Future[None] | None = None
         self._asked: int | None = None
@@ -134,4 +146,5 @@ class Checkpoints:
         self._guard()
         manifest = Manifest(step=step, parts=parts)
         store.write(checkpoint_key(step, MANIFEST), manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
+        self._saved(step, store.uri_of(checkpoint_key(step, "")))
         retain(store, keep=self._keep, pinned=pinned, note=self._note)

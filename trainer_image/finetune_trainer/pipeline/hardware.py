@@ -26,11 +26,11 @@ DEVICES = ("cuda", "mps", "cpu")
 PACKAGES = ("finetune-operator", "torch", "open_clip_torch", "timm", "transformers", "torchvision", "numpy", "pillow")
 
 
-def choose_device(env: Mapping[str, str], gpus_wished: int) -> tuple[torch.device, str]:
+def choose_device(env: Mapping[str, str], gpus_wished: int, *, ordered: bool = False) -> tuple[torch.device, str]:
     """The device to use and a sentence that says why: CUDA, else Apple's MPS, else CPU; FINETUNE_DEVICE overrules.
 
     Raises:
-        GpuUnavailable: FINETUNE_DEVICE asks for a GPU that is not there.
+        GpuUnavailable: FINETUNE_DEVICE asks for a GPU that is not there, or one is `ordered` and torch sees none.
         InvalidSpec: FINETUNE_DEVICE is none of cuda, mps and cpu.
     """
     asked = env.get(DEVICE_VARIABLE, "")
@@ -43,6 +43,11 @@ def choose_device(env: Mapping[str, str], gpus_wished: int) -> tuple[torch.devic
         return torch.device(asked), f"device {asked}, as {DEVICE_VARIABLE} says"
     if gpus_wished == 0:
         return torch.device("cpu"), "device cpu, as compute.gpusPerNode: 0 says"
+    if ordered and not available["cuda"]:
+        raise GpuUnavailable(
+            f"compute.gpusPerNode is {gpus_wished}, but torch {torch.__version__} finds no GPU in this pod: look at "
+            "the node's driver and device plugin, or set compute.gpusPerNode: 0 to train on the CPU"
+        )
     found = next(name for name in DEVICES if available[name])
     why = (
         "no GPU found" if found == "cpu" else torch.cuda.get_device_name() if found == "cuda" else "Apple GPU, float32"

@@ -56,7 +56,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
         FinetuneError: each ends the attempt with its own exit code; why is in progress.json too.
     """
     output = world.open(run.spec.output.uri)
-    device, why = choose_device(world.env, run.spec.compute.gpus_per_node)
+    device, why = choose_device(world.env, run.spec.compute.gpus_per_node, ordered=world.gpus_are_ordered)
     begun = begin(run, output, world, device)
     if begun.outcome is not None:
         world.progress.note(f"this run is complete: {output.uri}")
@@ -64,7 +64,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
     world.progress.note(why)
     make_deterministic(device, os.environ)
     keep_freed_memory(device)
-    fence = claim(output, run=run.metadata.name, process=world.process, now=world.clock())
+    fence = claim(output, run=run.metadata.uid or run.metadata.name, process=world.process, now=world.clock())
     log = LogTail(world.clock)
     journal = Journal(output, world.clock, world.progress.note, fence.check)
     for note in hardware_notes(begun.record.hardware, describe_hardware(device)):
@@ -128,6 +128,7 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
         model, dataset, metrics, alphas = ready.model, ready.dataset, ready.metrics, ready.resolved.alphas
     with journal.stage("baseline"):
         before = baseline_stage(attempt, model, dataset.test, metrics)
+        attempt.world.witness.measured(metrics.headline, before.retrieval.recalls[metrics.headline])
     with journal.stage("train"):
         validate = validate_with(attempt, dataset.validation)
         finetuned = train_stage(attempt, model, dataset, ready.resolved, validate, scratch)

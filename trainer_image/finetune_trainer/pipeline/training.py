@@ -81,7 +81,12 @@ def train_stage(
         workers=_workers(attempt),
     )
     checkpoints = Checkpoints(
-        attempt.output, keep=spec.keep, guard=attempt.fence.check, scratch=scratch, note=attempt.progress.note
+        attempt.output,
+        keep=spec.keep,
+        guard=attempt.fence.check,
+        scratch=scratch,
+        note=attempt.progress.note,
+        saved=attempt.world.witness.saved,
     )
     job = TrainJob(
         model=model,

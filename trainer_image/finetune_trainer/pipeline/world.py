@@ -10,7 +10,7 @@ from pathlib import Path
 from finetune_sdk.storage import CredentialsSource, Store, open_store
 from finetune_trainer.pipeline.log import NO_LOG, Log
 from finetune_trainer.pipeline.stop import StopFlag
-from finetune_trainer.progress import Progress, Silent
+from finetune_trainer.progress import Nobody, Progress, Silent, Witness
 
 
 def utc_now() -> datetime:
@@ -37,6 +37,9 @@ class World:
     clock: Callable[[], datetime] = utc_now
     process: str = field(default_factory=this_process)
     stop: StopFlag = field(default_factory=StopFlag)
+    witness: Witness = field(default_factory=Nobody)
+    gpus_are_ordered: bool = False
+    """In a pod compute.gpusPerNode is an order; on one machine it is a wish."""
 
     def open(self, uri: str) -> Store:
         """The store of `uri`."""

@@ -1,0 +1,104 @@
+"""The project's images from their own Dockerfiles, without Docker: buildah, on a base image made by debootstrap.
+
+Layers are cached: a change of code rebuilds the last layers only. What a build needs of this machine (certificates,
+settings of package clients) is mounted while it runs and stays in no image.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.go_tools import cache_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "localhost/finetune-base:bookworm"
+BUILD_BASE = "localhost/finetune-build:bookworm"
+SUITE = "bookworm"
+PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
+COMPILER = "gcc binutils libc6-dev"
+UV_SETTINGS = "system-certs = true\n"
+TRAINER, OPERATOR, CONTRACT = (f"localhost/finetune-{name}:test" for name in ("trainer", "operator", "contract"))
+DOCKERFILES = {
+    TRAINER: (
+        "trainer_image/Dockerfile",
+        ("EXCLUDES=tests/cluster/cuda_packages.txt", "PATCH=tests/cluster/stub_cuda.py"),
+    ),
+    OPERATOR: ("operator/Dockerfile", ()),
+    CONTRACT: ("tests/cluster/contract_image/Dockerfile", (f"OPERATOR_IMAGE={OPERATOR}",)),
+}
+
+
+def run(*command: str | Path) -> str:
+    """A command's output; its error is the exception's text."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command[:6]))} ...:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def exists(image: str) -> bool:
+    """Whether buildah has it."""
+    return subprocess.run(["buildah", "inspect", image], capture_output=True, check=False).returncode == 0
+
+
+def ensure_base() -> None:
+    """The base images, from Debian's packages: a minute once."""
+    if not exists(BASE):
+        with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+            root = Path(folder) / "rootfs"
+            run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, root)
+            shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
+            (Path(folder) / "Dockerfile").write_text("FROM scratch\nCOPY rootfs/ /\n")
+            _bud(BASE, Path(folder), Path(folder) / "Dockerfile", ())
+    if not exists(BUILD_BASE):
+        with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+            install = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {COMPILER}"
+            (Path(folder) / "Dockerfile").write_text(f"FROM {BASE}\nRUN {install}\n")
+            _bud(BUILD_BASE, Path(folder), Path(folder) / "Dockerfile", ())
+
+
+def build(image: str) -> str:
+    """Build an image, as far as it changed; its id."""
+    ensure_base()
+    dockerfile, arguments = DOCKERFILES[image]
+    bases = (f"BASE_IMAGE={BASE}", f"BUILD_IMAGE={BUILD_BASE}")
+    return _bud(image, ROOT, ROOT / dockerfile, (*bases, *arguments))
+
+
+def digest() -> str:
+    """Of everything that images are made of: equal where a build would bring nothing new."""
+    told = hashlib.sha256()
+    for folder in ("sdk", "operator", "trainer_image", "tests/cluster"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                told.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    for name in ("constraints.txt", "pyproject.toml"):
+        told.update((ROOT / name).read_bytes())
+    return told.hexdigest()
+
+
+def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "uv.toml"
+        settings.write_text(UV_SETTINGS)
+        mounts = [f"{settings}:/etc/uv/uv.toml:ro", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+        mounts += [f"{path}:{path}:ro" for path in ("/etc/pip.conf",) if Path(path).exists()]
+        volumes = [word for mount in mounts for word in ("--volume", mount)] if arguments or "build" in image else []
+        given = [word for argument in arguments for word in ("--build-arg", argument)]
+        command = ["buildah", "bud", "--isolation", "chroot", "--layers", "--quiet", "--tag", image]
+        return run(*command, *volumes, *given, "--file", dockerfile, context).strip().splitlines()[-1]
+
+
+def _scratch() -> Path:
+    folder = cache_folder() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or DOCKERFILES:
+        print(name, build(name))

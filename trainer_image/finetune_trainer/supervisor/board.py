@@ -1,0 +1,113 @@
+"""What is known of the run: fed by the worker's lines, read by HTTP and by the watch for hangs."""
+
+import math
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import get_args
+
+from finetune_sdk.api.status import CheckpointRef, ProgressStage, RunProgress
+from finetune_sdk.contract import Ended, ProgressReport, Termination
+from finetune_trainer.display.meter import Meter
+from finetune_trainer.supervisor.channel import Line
+
+STAGES: tuple[ProgressStage, ...] = get_args(ProgressStage)
+
+
+class Board:
+    """Thread-safe. `clock` is steady, in seconds; `now` is UTC."""
+
+    def __init__(self, run_uid: str, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+        self._run_uid = run_uid
+        self._clock = clock
+        self._now = now
+        self._lock = threading.Lock()
+        self._stage: ProgressStage | None = None
+        self._meter: Meter | None = None
+        self._metric: tuple[str, float] | None = None
+        self._checkpoint: CheckpointRef | None = None
+        self._last = clock()
+        self._at = now()
+        self.finished: tuple[str, str, Ended] | None = None
+        """Reason, message and result, once the run is complete."""
+        self.failed: tuple[str, str] | None = None
+        """Reason and message that the worker gave."""
+        self._ended: Termination | None = None
+
+    def take(self, line: Line) -> None:
+        """One line of the worker's."""
+        with self._lock:
+            self._last, self._at = self._clock(), self._now()
+            match line.get("kind"):
+                case "start":
+                    self._start(line)
+                case "advance" if self._meter is not None:
+                    self._meter.advance(line["amount"], line["figures"], self._last)
+                case "measured":
+                    self._metric = (line["metric"], line["before"])
+                case "saved":
+                    self._checkpoint = CheckpointRef(step=line["step"], uri=line["uri"])
+                case "finished":
+                    self.finished = (line["reason"], line["message"], Ended.model_validate(line["result"]))
+                case "failed":
+                    self.failed = (line["reason"], line["message"])
+
+    def _start(self, line: Line) -> None:
+        stage = next((known for known in STAGES if known == line["stage"].partition(":")[0]), None)
+        if stage is not None:
+            self._stage = stage
+            self._meter = Meter(stage, line["total"], line["unit"], line["done"], self._last)
+
+    def end(self, termination: Termination) -> None:
+        """The worker is over."""
+        with self._lock:
+            self._ended = termination
+
+    def idle_seconds(self) -> float:
+        """Since the worker's last line."""
+        with self._lock:
+            return self._clock() - self._last
+
+    @property
+    def step(self) -> int | None:
+        """Optimizer updates done, while training or after."""
+        with self._lock:
+            return self._steps()
+
+    def report(self) -> ProgressReport:
+        """GET /progress."""
+        with self._lock:
+            metric, before = self._metric or (None, None)
+            return ProgressReport(
+                run_uid=self._run_uid,
+                progress=self._progress(),
+                checkpoint=self._checkpoint,
+                metric=metric,
+                before=before,
+                ended=self._ended,
+                at=self._now(),
+            )
+
+    def _steps(self) -> int | None:
+        if self._meter is not None and self._stage == "train":
+            return self._meter.done
+        return self._checkpoint.step if self._checkpoint is not None else None
+
+    def _progress(self) -> RunProgress | None:
+        meter, now = self._meter, self._clock()
+        if meter is None or self._stage is None:
+            return None
+        training = self._stage == "train"
+        share = min(100.0, 100.0 * meter.done / max(1, meter.total)) if meter.total is not None else None
+        figures = {name: value for name, value in meter.figures.items() if math.isfinite(value)}
+        return RunProgress(
+            stage=self._stage,
+            epoch=figures.get("epoch"),
+            step=self._steps(),
+            total_steps=meter.total if training else None,
+            percent=share,
+            loss=figures.get("loss"),
+            samples_per_second=figures.get("samples_per_second"),
+            eta_seconds=meter.eta(now),
+            updated_at=self._at,
+        )

@@ -1,0 +1,79 @@
+"""From the worker to the supervisor: one JSON document a line, over a pipe."""
+
+import json
+import os
+import threading
+from typing import Any
+
+from finetune_sdk.contract import Ended
+
+CHANNEL_VARIABLE = "FINETUNE_CHANNEL"
+"""The pipe's file descriptor in the worker."""
+Line = dict[str, Any]
+
+
+class Channel:
+    """The worker's end. It is the pipeline's `Progress` and its `Witness`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        """A stage begins."""
+        self._send(kind="start", stage=stage, total=total, unit=unit, done=done)
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        """More units are done."""
+        self._send(kind="advance", amount=amount, figures=figures)
+
+    def note(self, message: str) -> None:
+        """A sentence for the log."""
+        self._send(kind="note", message=message)
+
+    def measured(self, metric: str, before: float) -> None:
+        """The base model's headline figure."""
+        self._send(kind="measured", metric=metric, before=before)
+
+    def saved(self, step: int, uri: str) -> None:
+        """A whole checkpoint."""
+        self._send(kind="saved", step=step, uri=uri)
+
+    def finished(self, reason: str, message: str, result: Ended) -> None:
+        """The run is complete."""
+        told = result.model_dump(mode="json", by_alias=True)
+        self._send(kind="finished", reason=reason, message=message, result=told)
+
+    def failed(self, reason: str, message: str, trace: str = "") -> None:
+        """Why this attempt ends; `trace` is for the log."""
+        self._send(kind="failed", reason=reason, message=message, trace=trace)
+
+    def _send(self, **line: Any) -> None:
+        data = json.dumps(line, ensure_ascii=False, allow_nan=True, default=str).encode() + b"\n"
+        with self._lock:
+            while data:
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except BrokenPipeError:  # the supervisor is gone, and the pod with it
+                    return
+
+
+class Lines:
+    """The supervisor's end: whole lines of what was read so far."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Line]:
+        """The documents that `data` completes; what is no document is left out."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        documents = (_document(line) for line in whole)
+        return [document for document in documents if document is not None]
+
+
+def _document(line: bytes) -> Line | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
