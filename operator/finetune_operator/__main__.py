@@ -40,7 +40,7 @@ CONTEXT = {"auto_envvar_prefix": PREFIX, "help_option_names": ["-h", "--help"], 
 @click.option("--shared-memory", default="1Gi", callback=_quantity, help="Size of /dev/shm, part of the memory.")
 @click.option("--lease-namespace", help="Of the leader's Lease. Without: the pod's, or the context's.")
 @click.option("--context", help="Of the kubeconfig. Without: the current one, or the pod's service account.")
-@click.option("--port", default=8080, type=click.IntRange(0, 65535), help="Of /healthz, /readyz and /metrics.")
+@click.option("--http-port", default=8080, type=click.IntRange(0, 65535), help="Of /healthz, /readyz and /metrics.")
 @click.option("--log-level", default="info", type=click.Choice(LEVELS), help="Of the log.")
 @click.version_option(package_name="finetune-operator", prog_name="finetune-operator")
 def command(
@@ -52,7 +52,7 @@ def command(
     shared_memory: str,
     lease_namespace: str | None,
     context: str | None,
-    port: int,
+    http_port: int,
     log_level: str,
 ) -> None:
     """Carry FinetuneRuns out as Jobs, and keep their status true.
@@ -64,7 +64,7 @@ def command(
         namespaces=namespaces,
         lease_namespace=lease_namespace,
         context=context,
-        port=port,
+        port=http_port,
         plan=PlanSettings(
             trainer_image=trainer_image,
             requests={"cpu": cpu, "memory": memory, "ephemeral-storage": ephemeral_storage},

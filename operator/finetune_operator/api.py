@@ -41,6 +41,10 @@ class Api:
         """The object or list at `path`."""
         return await self._request("GET", path, query=query, headers={"Accept": accept})
 
+    async def text(self, path: str) -> str:
+        """What is at `path`, which is no JSON."""
+        return (await self._send("GET", path)).decode()
+
     async def post(self, path: str, body: Json) -> Json:
         """Create `body` below `path`."""
         return await self._request("POST", path, body=body)
@@ -75,6 +79,7 @@ class Api:
             "token": token or None,
             "certificate_path": configuration.cert_file,
             "private_key_path": configuration.key_file,
+            "proxy_url": configuration.proxy,
             "default_namespace": "default",
         }
 
@@ -91,6 +96,18 @@ class Api:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
+        document: Json = json.loads(await self._send(method, path, query=query, body=body, headers=headers))
+        return document
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         began = time.perf_counter()
         status = 0
         try:
@@ -103,15 +120,14 @@ class Api:
                 method, url, headers=sent, body=body, _request_timeout=TIMEOUT_SECONDS
             )
             status = response.status
-            text = await response.read()
+            text: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, f"the API server cannot be reached: {error or type(error).__name__}") from error
         finally:
-            self._metrics.api_request(method, status, time.perf_counter() - began)
+            self._metrics.api_request(method, resource_of(path), status, time.perf_counter() - began)
         if status >= 400:
             raise _error(status, text, response.getheader("Retry-After"))
-        document: Json = json.loads(text)
-        return document
+        return text
 
 
 async def connect(context: str | None, metrics: Metrics) -> Api:
@@ -123,6 +139,15 @@ async def connect(context: str | None, metrics: Metrics) -> Api:
         await aio.config.load_kube_config(context=context, client_configuration=configuration)
     configuration.connection_pool_maxsize = 64
     return Api(aio.client.ApiClient(configuration), metrics)
+
+
+def resource_of(path: str) -> str:
+    """The resource that `path` is of, with its subresource."""
+    parts = path.strip("/").split("/")
+    rest = parts[2 if parts[0] == "api" else 3 :]
+    if rest[:1] == ["namespaces"] and len(rest) > 2:
+        rest = rest[2:]
+    return "/".join([rest[0], *rest[2:3]]) if rest else parts[0]
 
 
 def in_cluster() -> bool:

@@ -28,7 +28,7 @@ class Lease:
         self._api = api
         self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._namespace = namespace
-        self._identity = identity
+        self.identity = identity
         self._clock = clock
         self._now = now
         self._seen: tuple[str, float] = ("", 0.0)
@@ -61,7 +61,7 @@ class Lease:
         self._renewed = None
         try:
             current = await self._api.get(f"{self._folder}/{NAME}")
-            if current["spec"].get("holderIdentity") == self._identity:
+            if current["spec"].get("holderIdentity") == self.identity:
                 await self._write(current, holder="")
         except ApiError as error:
             log.warning("lease-not-released", error=str(error))
@@ -87,7 +87,7 @@ class Lease:
                 raise
             return await self._written(None)
         holder = current["spec"].get("holderIdentity") or ""
-        if holder not in ("", self._identity) and not self._expired(current):
+        if holder not in ("", self.identity) and not self._expired(current):
             return False
         return await self._written(current)
 
@@ -100,7 +100,7 @@ class Lease:
 
     async def _written(self, current: Json | None) -> bool:
         try:
-            await self._write(current, self._identity)
+            await self._write(current, self.identity)
         except ApiError as error:
             if error.status == CONFLICT:
                 return False

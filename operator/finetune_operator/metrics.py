@@ -20,16 +20,16 @@ class Metrics:
         self.requests = Histogram(
             "finetune_operator_api_request_seconds",
             "Requests to the API server; code 0: no answer.",
-            ["method", "code"],
+            ["method", "resource", "code"],
             registry=self.registry,
         )
         self.polls = Counter(
             "finetune_operator_progress_polls_total", "Polls of trainers.", ["outcome"], registry=self.registry
         )
 
-    def api_request(self, method: str, status: int, seconds: float) -> None:
-        """Count one request to the API server."""
-        self.requests.labels(method, str(status)).observe(seconds)
+    def api_request(self, method: str, resource: str, status: int, seconds: float) -> None:
+        """Count one request to the API server; `resource` may have a subresource, as in finetuneruns/status."""
+        self.requests.labels(method, resource, str(status)).observe(seconds)
 
     def text(self) -> bytes:
         """The exposition."""

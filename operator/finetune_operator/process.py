@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from finetune_operator import handlers
 from finetune_operator.api import Api, ApiError, connect, own_namespace
@@ -173,6 +174,7 @@ class Leader:
             registry=handlers.registry(self._api, self._caches, self._queue.add),
             settings=handlers.settings(),
             standalone=True,
+            identity=Identity(self._lease.identity),  # else kopf asks for a user name, which a pod need not have
             clusterwide=not self._settings.namespaces,
             namespaces=self._settings.namespaces,
             stop_flag=stop,
