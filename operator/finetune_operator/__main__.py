@@ -7,9 +7,10 @@ import sys
 import click
 from kubernetes.aio.config import ConfigException
 
+from finetune_operator.leader import ProcessSettings
 from finetune_operator.log import configure
 from finetune_operator.preflight import NotPossible
-from finetune_operator.process import ProcessSettings, run
+from finetune_operator.process import run
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api.types import QUANTITY_PATTERN
 

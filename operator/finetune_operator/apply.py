@@ -9,6 +9,7 @@ from finetune_operator.actions import CreateJob, DeleteJob, PatchJob, Plan, Tell
 from finetune_operator.api import Api, ApiError
 from finetune_operator.caches import Caches
 from finetune_operator.cluster import events_path, job_path, jobs_path, run_path
+from finetune_operator.log import log
 from finetune_operator.model import JobView, Observed, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
 from finetune_sdk.api.run import GROUP, KIND, VERSION
@@ -31,6 +32,8 @@ class Applier:
         self._caches = caches
         self._may_write = may_write
         self._now = now
+        self._owed: dict[RunKey, list[Json]] = {}
+        """Events of turns that are written, and that nobody was told of yet."""
 
     async def apply(self, observed: Observed, plan: Plan) -> bool:
         """Carry `plan` out; False where it met a refusal or another's object and must be decided anew.
@@ -43,9 +46,10 @@ class Applier:
         for action in plan.actions:
             if isinstance(action, CreateJob):
                 made = await self._create(run, action)
-                if made is None:
+                if made is None and self._caches.rejections.get(run.key) != observed.rejection:
                     return False
-                status = status and status.model_copy(update={"job_uid": made.uid})
+                if made is not None and status is not None:
+                    status = status.model_copy(update={"job_uid": made.uid})
             elif isinstance(action, PatchJob):
                 await self._patch(run.key, action)
         if status is not None:
@@ -54,10 +58,20 @@ class Applier:
             if isinstance(action, DeleteJob):
                 await self._delete(run.key, action)
         for tell in plan.tells:
-            await self._tell(run, tell, status)
+            self.owe(run, status or run.status, tell)
+        await self._tell(run.key)
         return True
 
+    def owe(self, run: RunView, status: FinetuneRunStatus, tell: Tell) -> None:
+        """Tell this with the run's next pass, or whichever succeeds in it."""
+        self._owed.setdefault(run.key, []).append(_event(run, status, tell, self._now()))
+
+    def forget(self, key: RunKey) -> None:
+        """The run is gone."""
+        self._owed.pop(key, None)
+
     async def _create(self, run: RunView, action: CreateJob) -> JobView | None:
+        """The Job; None where the API server refuses it for good, which the next decision hears of."""
         self._check()
         try:
             document = await self._api.post(jobs_path(run.key.namespace), self._api.serialize(action.job))
@@ -65,10 +79,8 @@ class Applier:
             if error.status == CONFLICT:
                 return await self._already_there(run)
             if error.status in REFUSED:
-                new = Rejection(error.status, error.message)
-                if self._caches.rejections.get(run.key) != new:
-                    self._caches.rejections[run.key] = new
-                    return None
+                self._caches.rejections[run.key] = Rejection(error.status, error.message)
+                return None
             raise
         self._caches.rejections.pop(run.key, None)
         job = JobView.from_object(document)
@@ -99,8 +111,11 @@ class Applier:
             "metadata": {"resourceVersion": run.resource_version},
             "status": merge_patch(run.stored_status, wanted),
         }
-        if body["status"]:
-            self._caches.put_run(await self._api.patch(run_path(run.key, "/status"), body))
+        if not body["status"]:
+            return
+        self._caches.put_run(await self._api.patch(run_path(run.key, "/status"), body))
+        if (status.state, status.reason) != (run.status.state, run.status.reason):
+            log.info("state", run=run.key.name, namespace=run.key.namespace, state=status.state, reason=status.reason)
 
     async def _delete(self, key: RunKey, action: DeleteJob) -> None:
         self._check()
@@ -116,18 +131,18 @@ class Applier:
             if error.status not in (NOT_FOUND, CONFLICT):
                 raise
 
-    async def _tell(self, run: RunView, tell: Tell, status: FinetuneRunStatus | None) -> None:
-        """An Event; its name is that of the turn, so that a repeated pass does not tell it twice."""
-        self._check()
-        turn = (
-            f"{run.uid} {tell.reason} {status.jobs if status else 0} {status.attempts if status else 0} {tell.message}"
-        )
-        try:
-            await self._api.post(events_path(run.key.namespace), _event(run, tell, turn, self._now()))
-        except ApiError as error:
-            # Forbidden: the namespace is being deleted. An Event is not worth another pass.
-            if error.status not in (CONFLICT, NOT_FOUND, 403):
-                raise
+    async def _tell(self, key: RunKey) -> None:
+        """Send the Events that are owed; each leaves the list once the API server has it."""
+        while owed := self._owed.get(key):
+            self._check()
+            try:
+                await self._api.post(events_path(key.namespace), owed[0])
+            except ApiError as error:
+                # Conflict: told already. Forbidden: the namespace is being deleted. An Event is not worth another pass.
+                if error.status not in (CONFLICT, NOT_FOUND, *REFUSED):
+                    raise
+            owed.pop(0)
+        self._owed.pop(key, None)
 
     def _check(self) -> None:
         if not self._may_write():
@@ -147,7 +162,10 @@ def merge_patch(old: Json, new: Json) -> Json:
     return patch
 
 
-def _event(run: RunView, tell: Tell, turn: str, now: datetime) -> Json:
+def _event(run: RunView, status: FinetuneRunStatus, tell: Tell, now: datetime) -> Json:
+    """Its name is made of the turn, so that one which is told twice is there once."""
+    clocks = f"{status.jobs} {status.attempts} {status.active_seconds} {status.waiting_seconds}"
+    turn = f"{run.uid} {tell.reason} {clocks} {tell.message}"
     at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     name = f"{run.key.name}.{hashlib.sha256(turn.encode()).hexdigest()[:16]}"
     return {

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from finetune_operator.model import JobView, PodView, Polled, Rejection, RunKey, RunView
+from finetune_operator.model import EventView, JobView, PodView, Polled, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
 
 _UNREAD = ("managedFields", "annotations")
@@ -16,8 +16,12 @@ class Caches:
     """By run. Not the truth: what starts, ends or deletes is decided on fresh reads."""
 
     _runs: dict[RunKey, bytes] = field(default_factory=dict)
+    _versions: dict[RunKey, tuple[str, int]] = field(default_factory=dict)
+    """Uid and resourceVersion, which within one resource are numbers that grow."""
     _jobs: dict[RunKey, JobView] = field(default_factory=dict)
     _pods: dict[RunKey, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
+    warnings: dict[str, tuple[EventView, ...]] = field(default_factory=dict)
+    """By the uid of the Job or pod that they are about, the oldest first."""
     polled: dict[RunKey, Polled] = field(default_factory=dict)
     rejections: dict[RunKey, Rejection] = field(default_factory=dict)
 
@@ -45,21 +49,41 @@ class Caches:
         return tuple(sorted(pods, key=lambda pod: (pod.created_at, pod.name)))
 
     def running_pods(self) -> list[tuple[RunKey, PodView]]:
-        """Pods whose trainer can be asked for progress."""
+        """Pods of our Jobs whose trainer can be asked for progress."""
         return [
             (key, pod)
             for key, pods in self._pods.items()
             for pod in pods.values()
-            if pod.running and pod.ip and key in self._runs
+            if pod.running and pod.ip and self._is_ours(key, pod)
         ]
 
-    def put_run(self, document: Json) -> RunKey:
-        """Keep a run, unless a newer version of it is kept."""
+    def _is_ours(self, key: RunKey, pod: PodView) -> bool:
+        """By the owner's uid: a label alone is anybody's to set."""
+        job = self._jobs.get(key)
+        return job is not None and pod.job_uid == job.uid and pod.run_uid == job.run_uid
+
+    def held_up(self) -> dict[RunKey, list[str]]:
+        """Runs whose Job is to run and whose trainer does not, with the uids that Warnings could be about."""
+        found: dict[RunKey, list[str]] = {}
+        for key, job in self._jobs.items():
+            living = [pod for pod in self._pods.get(key, {}).values() if pod.living]
+            if job.finished or job.suspended or job.deleting or any(pod.running or not pod.node for pod in living):
+                continue
+            found[key] = [job.uid, *(pod.uid for pod in living)]
+        return found
+
+    def put_run(self, document: Json) -> bool:
+        """Keep a run, unless this version or a newer one of it is kept; whether it was news."""
         metadata = document["metadata"]
         key = RunKey(metadata["namespace"], metadata["name"])
+        version = (metadata["uid"], int(metadata["resourceVersion"]))
+        known = self._versions.get(key)
+        if known is not None and known[0] == version[0] and known[1] >= version[1]:
+            return False
+        self._versions[key] = version
         slim = {name: value for name, value in metadata.items() if name not in _UNREAD}
         self._runs[key] = json.dumps({**document, "metadata": slim}, separators=(",", ":")).encode()
-        return key
+        return True
 
     def put_job(self, key: RunKey, job: JobView) -> None:
         """Keep a Job."""
@@ -76,6 +100,7 @@ class Caches:
     def drop_run(self, key: RunKey) -> None:
         """The run is gone, and all that was known of it besides its pods."""
         self._runs.pop(key, None)
+        self._versions.pop(key, None)
         self.polled.pop(key, None)
         self.rejections.pop(key, None)
 
@@ -90,6 +115,10 @@ class Caches:
             self._pods[key].pop(uid, None)
             if not self._pods[key]:
                 del self._pods[key]
+
+    def version(self, key: RunKey) -> str:
+        """The kept resourceVersion of a run."""
+        return str(self._versions[key][1]) if key in self._versions else ""
 
     def uids(self) -> dict[str, RunKey]:
         """The uid of every kept Job and pod, with its run."""

@@ -1,16 +1,20 @@
 """Where things are in the API, and reading one run with all that belongs to it."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from finetune_operator.api import Api, ApiError
 from finetune_operator.manifests import job_name
-from finetune_operator.model import EventView, JobView, PodView, RunKey, RunView
+from finetune_operator.model import JobView, PodView, RunKey
 from finetune_operator.objects import Json
 from finetune_sdk.api.run import GROUP, PLURAL, VERSION
-from finetune_sdk.contract import RUN_LABEL
+from finetune_sdk.contract import MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL
 
 NOT_FOUND = 404
+PAGE = 500
+"""Objects of one answer to a list."""
+CORE, BATCH, OURS_API = "/api/v1", "/apis/batch/v1", f"/apis/{GROUP}/{VERSION}"
+OURS = {"labelSelector": f"{MANAGED_BY_LABEL}={MANAGED_BY}"}
 
 
 def run_path(key: RunKey, subresource: str = "") -> str:
@@ -33,10 +37,10 @@ def events_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/events"
 
 
-async def read_run(api: Api, key: RunKey) -> tuple[Json, RunView] | None:
+async def read_run(api: Api, key: RunKey) -> Json | None:
     """The run as it is now."""
-    document = await _get(api, run_path(key))
-    return (document, RunView.from_object(document)) if document is not None else None
+    document: Json | None = await _get(api, run_path(key))
+    return document
 
 
 async def read_job(api: Api, key: RunKey) -> JobView | None:
@@ -52,13 +56,24 @@ async def read_pods(api: Api, key: RunKey) -> tuple[PodView, ...]:
     return tuple(sorted(map(PodView.from_object, items), key=lambda pod: (pod.created_at, pod.name)))
 
 
-async def read_warnings(api: Api, namespace: str, uids: Iterable[str]) -> tuple[EventView, ...]:
-    """Warnings about the objects of those uids, the oldest first."""
-    found: list[EventView] = []
-    for uid in uids:
-        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning"}
-        found += map(EventView.from_object, (await api.get(events_path(namespace), query))["items"])
-    return tuple(sorted(found, key=lambda event: event.at))
+async def read_all(
+    api: Api,
+    group: str,
+    plural: str,
+    namespaces: Sequence[str],
+    query: Mapping[str, str],
+    *,
+    accept: str = "application/json",
+) -> AsyncIterator[Json]:
+    """Every object of a kind, page after page; of all namespaces where none is named."""
+    for path in [f"{group}/namespaces/{name}/{plural}" for name in namespaces] or [f"{group}/{plural}"]:
+        token = ""
+        while True:
+            page = await api.get(path, {**query, "limit": str(PAGE), "continue": token}, accept)
+            for item in page["items"] or ():  # null where a list of metadata is empty
+                yield item
+            if not (token := page["metadata"].get("continue", "")):
+                break
 
 
 async def _get(api: Api, path: str) -> Any:

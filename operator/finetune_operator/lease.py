@@ -32,6 +32,7 @@ class Lease:
         self._clock = clock
         self._now = now
         self._seen: tuple[str, float] = ("", 0.0)
+        self._expires = 0.0
         self._renewed: float | None = None
         """When the last renewal that succeeded was begun."""
 
@@ -42,7 +43,12 @@ class Lease:
     async def acquire(self) -> None:
         """Until this process leads."""
         while not await self._try():
-            await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Seconds until the next try: as soon as another's lease is over, should it not be renewed."""
+        left = self._expires - self._clock()
+        return min(RETRY_SECONDS, left) if left > 0 else RETRY_SECONDS
 
     async def keep(self) -> None:
         """Renew until that fails for too long; the caller ends the process then."""
@@ -95,8 +101,8 @@ class Lease:
         version, now = current["metadata"]["resourceVersion"], self._clock()
         if version != self._seen[0]:
             self._seen = (version, now)
-        duration = float(current["spec"].get("leaseDurationSeconds", DURATION_SECONDS))
-        return now - self._seen[1] >= duration
+        self._expires = self._seen[1] + float(current["spec"].get("leaseDurationSeconds", DURATION_SECONDS))
+        return now >= self._expires
 
     async def _written(self, current: Json | None) -> bool:
         try:

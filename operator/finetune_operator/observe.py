@@ -1,9 +1,11 @@
 """The only reads of a pass: one run with its Job, pods, Events and progress."""
 
+import asyncio
+
 from finetune_operator.api import Api
 from finetune_operator.caches import Caches
-from finetune_operator.cluster import read_job, read_pods, read_run, read_warnings
-from finetune_operator.model import EventView, JobView, Observed, PodView, RunKey, RunView
+from finetune_operator.cluster import read_job, read_pods, read_run
+from finetune_operator.model import EventView, JobView, Observed, PodView, RunKey
 
 
 async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Observed | None:
@@ -18,7 +20,7 @@ async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Obse
         run=run,
         job=job,
         pods=pods,
-        events=await _warnings(api, run, job, pods),
+        events=_warnings(caches, job, pods),
         polled=caches.polled.get(key),
         rejection=caches.rejections.get(key),
         fresh=fresh,
@@ -27,24 +29,20 @@ async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Obse
 
 async def refresh(api: Api, caches: Caches, key: RunKey) -> None:
     """Bring what the caches know of a run up to date."""
-    found = await read_run(api, key)
-    if found is None:
+    run, job, pods = await asyncio.gather(read_run(api, key), read_job(api, key), read_pods(api, key))
+    if run is None:
         caches.drop_run(key)
     else:
-        caches.put_run(found[0])
-    job = await read_job(api, key)
+        caches.put_run(run)
     if job is None:
         caches.drop_job(key)
     else:
         caches.put_job(key, job)
-    caches.put_pods(key, await read_pods(api, key))
+    caches.put_pods(key, pods)
 
 
-async def _warnings(api: Api, run: RunView, job: JobView | None, pods: tuple[PodView, ...]) -> tuple[EventView, ...]:
-    """Read only where a run is held up: they say why a pod is not made or does not start."""
-    if job is None or job.finished or job.suspended or job.run_uid != run.uid:
-        return ()
-    living = [pod for pod in pods if pod.living]
-    if any(pod.running for pod in living) or run.status.job_uid != job.uid:
-        return ()
-    return await read_warnings(api, run.key.namespace, [job.uid, *(pod.uid for pod in living[-1:])])
+def _warnings(caches: Caches, job: JobView | None, pods: tuple[PodView, ...]) -> tuple[EventView, ...]:
+    """What Events say about the Job and its pods."""
+    uids = [*([job.uid] if job is not None else []), *(pod.uid for pod in pods)]
+    found = [event for uid in uids for event in caches.warnings.get(uid, ())]
+    return tuple(sorted(found, key=lambda event: event.at))

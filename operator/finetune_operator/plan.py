@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from finetune_operator.actions import Action, CreateJob, DeleteJob, PatchJob, Plan, Tell
+from finetune_operator.actions import Action, CreateJob, DeleteJob, PatchJob, Plan
 from finetune_operator.manifests import build_job, job_name
-from finetune_operator.manifests.job import is_queued_by_kueue
+from finetune_operator.manifests.job import FINAL_CODES, is_queued_by_kueue
 from finetune_operator.model import JobView, Observed, PodView
 from finetune_operator.policies.attempts import attempt_changes
 from finetune_operator.policies.cause import Cause, cause_of_job, cause_of_pod, termination_of
@@ -13,6 +13,7 @@ from finetune_operator.policies.clocks import active_deadline, active_seconds, c
 from finetune_operator.policies.conditions import conditions_for
 from finetune_operator.policies.progress import progress_changes, reporting, result_changes
 from finetune_operator.policies.starting import QUIET, why_not_running
+from finetune_operator.policies.telling import tell_of
 from finetune_operator.policies.validity import mistakes_of
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api import reasons
@@ -121,7 +122,7 @@ class _Step:
         image = self.status.image or spec.compute.image or self.settings.trainer_image
         changes = {"jobs": self.status.jobs + 1, "image": image, "job_name": job_name(self.run.key.name)}
         state = "Queued" if is_queued_by_kueue(self.run) else "Starting"
-        cause = _queued(self.run.labels) if state == "Queued" else Cause("", "the Job is made")
+        cause = _queued(self.run.labels) if state == "Queued" else QUIET
         return self.say(state, cause, changes, (self._create(spec),))
 
     def _create(self, spec: FinetuneRunSpec) -> CreateJob:
@@ -156,12 +157,14 @@ class _Step:
             actions.append(PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}))
         pods = [pod for pod in self.observed.own_pods if pod.job_uid == job.uid]
         living = next((pod for pod in reversed(pods) if pod.living), None)
-        wake = self.now + self.settings.look_again
+        wake = self._lost_at(living)
         if living is not None and (lost := self._lost(living)) is not None:
-            return self.say("Retrying", lost, changes, tuple(actions), wake=wake, spec=spec)
+            return self.say("Retrying", lost, changes, tuple(actions), spec=spec)
         if living is not None and living.running and not living.deleting:
             return self._running(living, changes, tuple(actions), spec)
-        ended = next((pod for pod in reversed(pods) if not pod.living or pod.deleting), None)
+        ended = next((pod for pod in reversed(pods) if pod.ended is not None or not pod.living or pod.deleting), None)
+        if ended is not None and ended.ended is not None and ended.ended.exit_code in (0, *FINAL_CODES):
+            return self.say("Running", Cause("", ""), changes, tuple(actions), spec=spec)  # the Job is about to say so
         held = why_not_running(self.observed, job, living if living is None or not living.deleting else None, spec)
         if ended is None and self.status.attempts == 0 and not changes.get("attempts"):
             return self.say("Starting", held, changes, tuple(actions), wake=wake, spec=spec)
@@ -192,9 +195,14 @@ class _Step:
         reports = reporting(self.observed, pod, self.settings)
         return self.say("Running", Cause("", ""), changes, actions, reports=reports, spec=spec)
 
+    def _lost_at(self, pod: PodView | None) -> datetime | None:
+        """When a pod that is being deleted will have to be called lost; all else that may come is told by watches."""
+        return pod.deletion_at + self.settings.lost_after if pod is not None and pod.deletion_at is not None else None
+
     def _lost(self, pod: PodView) -> Cause | None:
         """A pod past its grace period on a node that does not answer."""
-        if pod.deletion_at is None or self.now < pod.deletion_at + self.settings.lost_after:
+        lost_at = self._lost_at(pod)
+        if lost_at is None or self.now < lost_at:
             return None
         return Cause(
             reasons.NODE_LOST,
@@ -281,7 +289,7 @@ class _Step:
         return Plan(
             actions,
             status if changed else None,
-            tuple(self._tells(status)),
+            (tell,) if (tell := tell_of(self.status, status)) is not None else (),
             wake,
             needs_fresh=turning and not self.observed.fresh,
         )
@@ -292,23 +300,6 @@ class _Step:
             return {}
         gpus = spec.compute.nodes * spec.compute.gpus_per_node
         return {"gpu_seconds": round(gpus * active_seconds(status, self.now), 1)}
-
-    def _tells(self, status: FinetuneRunStatus) -> list[Tell]:
-        """An Event for a turn that a person would want to know of; one a turn."""
-        before, after = (self.status.state, self.status.reason), (status.state, status.reason)
-        if before == after:
-            return []
-        if status.state == "Succeeded":
-            return [Tell("Normal", "Succeeded", status.message)]
-        if status.state == "Failed":
-            return [Tell("Warning", status.reason, status.message)]
-        if status.state == "Suspended":
-            return [Tell("Normal", "Suspended", status.message)]
-        if status.reason and status.reason != reasons.WAITING_FOR_PREVIOUS_PODS:
-            return [Tell("Warning", status.reason, status.message)]
-        if before[0] == "Pending" and status.state == "Starting":
-            return [Tell("Normal", "Started", f"made Job {status.job_name}")]
-        return []
 
     def _saving(self, living: tuple[PodView, ...]) -> Cause:
         return Cause("", f"{', '.join(pod.name for pod in living) or 'the pod'} saves and ends")

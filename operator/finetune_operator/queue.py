@@ -26,6 +26,7 @@ class Queue:
         self._again: dict[RunKey, float] = {}
         self._failures: dict[RunKey, int] = {}
         self._changed = asyncio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._due)
@@ -42,9 +43,14 @@ class Queue:
             heapq.heappush(self._heap, (at, key))
             self._changed.set()
 
-    async def get(self) -> RunKey:
-        """The next run that is due; it is at work until `done` or `failed`."""
-        while True:
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self._closed = True
+        self._changed.set()
+
+    async def get(self) -> RunKey | None:
+        """The next run that is due; it is at work until `done` or `failed`. None once the queue is closed."""
+        while not self._closed:
             self._changed.clear()
             delay = self._next()
             if isinstance(delay, RunKey):
@@ -53,6 +59,7 @@ class Queue:
                 await asyncio.wait_for(self._changed.wait(), delay)
             except TimeoutError:
                 continue
+        return None
 
     def _next(self) -> RunKey | float | None:
         """A run that is due; else the seconds until one is; None where none is."""

@@ -8,7 +8,7 @@ from finetune_operator.api import Api, ApiError
 from finetune_operator.apply import CONFLICT, NOT_FOUND, Applier
 from finetune_operator.caches import Caches
 from finetune_operator.model import Observed, RunKey
-from finetune_operator.observe import observe
+from finetune_operator.observe import observe, refresh
 from finetune_operator.plan import plan
 from finetune_operator.settings import PlanSettings
 
@@ -32,6 +32,7 @@ class Reconciler:
         """
         observed = await observe(self.api, self.caches, key, fresh=False)
         if observed is None:  # deleted since the nudge
+            self.applier.forget(key)
             return None
         return await self._carry_out(observed)
 
@@ -47,6 +48,6 @@ class Reconciler:
             whole = await self.applier.apply(observed, decided)
         except ApiError as error:
             if error.status in (CONFLICT, NOT_FOUND):  # what was decided on has changed, or is gone
-                await observe(self.api, self.caches, key, fresh=True)
+                await refresh(self.api, self.caches, key)
             raise
         return decided.wake_at if whole else self.now()

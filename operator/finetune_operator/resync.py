@@ -1,65 +1,96 @@
-"""What a watch can miss: objects that went while it was broken. Lists of names are compared with the caches."""
+"""What watches cannot be trusted with: the first reading, and objects that went while a watch was broken."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from finetune_operator.api import METADATA_ONLY, Api, ApiError
 from finetune_operator.caches import Caches
-from finetune_operator.handlers import OURS
+from finetune_operator.cluster import BATCH, CORE, OURS, OURS_API, read_all, read_run
 from finetune_operator.log import log
-from finetune_operator.model import RunKey
-from finetune_sdk.api.run import GROUP, PLURAL, VERSION
+from finetune_operator.model import JobView, PodView, RunKey
+from finetune_operator.objects import Json
+from finetune_sdk.api.run import PLURAL
+from finetune_sdk.contract import RUN_LABEL
 
 EVERY_SECONDS = 300.0
-PAGE = 500
+SETTLE_SECONDS = 1.0
+"""After kopf has listed again: its events come one by one."""
+FINISHED = ("Succeeded", "Failed")
 
 
-async def resync_forever(
-    api: Api, caches: Caches, namespaces: tuple[str, ...], nudge: Callable[[RunKey], None]
-) -> None:
-    """Until it is cancelled."""
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
-        try:
-            await resync(api, caches, namespaces, nudge)
-        except ApiError as error:
-            log.warning("resync-failed", error=str(error))
+class Resync:
+    """Keeps `caches` complete for `namespaces`; empty: all."""
 
+    def __init__(self, api: Api, caches: Caches, namespaces: tuple[str, ...], nudge: Callable[[RunKey], None]) -> None:
+        self._api = api
+        self._caches = caches
+        self._namespaces = namespaces
+        self._nudge = nudge
+        self._asked = asyncio.Event()
 
-async def resync(api: Api, caches: Caches, namespaces: tuple[str, ...], nudge: Callable[[RunKey], None]) -> None:
-    """Drop from the caches what is gone, and nudge every run: a lost event costs minutes, not the run."""
-    known, runs = caches.uids(), set(caches.known_runs())
-    uids = await _uids(api, "/apis/batch/v1", "jobs", namespaces) | await _uids(api, "/api/v1", "pods", namespaces)
-    for uid in known.keys() - uids:
-        caches.drop_job(known[uid], uid)
-        caches.drop_pod(known[uid], uid)
-    listed = await _names(api, namespaces)
-    for key in runs - listed:
-        caches.drop_run(key)
-    for key in listed:
-        nudge(key)
+    def ask(self) -> None:
+        """A watch was opened anew: what was deleted meanwhile it does not tell."""
+        self._asked.set()
 
+    async def fill(self) -> None:
+        """Read everything once, before the first decision: half of the truth would look like a change."""
+        async for item in read_all(self._api, CORE, "pods", self._namespaces, OURS):
+            if (key := key_of_label(item)) is not None:
+                self._caches.put_pod(key, PodView.from_object(item))
+        async for item in read_all(self._api, BATCH, "jobs", self._namespaces, OURS):
+            if (key := key_of_label(item)) is not None:
+                self._caches.put_job(key, JobView.from_object(item))
+        async for item in read_all(self._api, OURS_API, PLURAL, self._namespaces, {}):
+            self._caches.put_run(item)
+            self._nudge(key_of(item))
 
-async def _uids(api: Api, group: str, plural: str, namespaces: tuple[str, ...]) -> set[str]:
-    return {item["metadata"]["uid"] for item in await _items(api, group, plural, namespaces, {"labelSelector": OURS})}
-
-
-async def _names(api: Api, namespaces: tuple[str, ...]) -> set[RunKey]:
-    items = await _items(api, f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces, {})
-    return {RunKey(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items}
-
-
-async def _items(
-    api: Api, group: str, plural: str, namespaces: tuple[str, ...], query: dict[str, str]
-) -> list[dict[str, dict[str, str]]]:
-    paths = [f"{group}/namespaces/{name}/{plural}" for name in namespaces] or [f"{group}/{plural}"]
-    items: list[dict[str, dict[str, str]]] = []
-    for path in paths:
-        token = ""
+    async def run(self) -> None:
+        """Until it is cancelled."""
         while True:
-            page = await api.get(path, {**query, "limit": str(PAGE), "continue": token}, accept=METADATA_ONLY)
-            items += page["items"]
-            token = page["metadata"].get("continue", "")
-            if not token:
-                break
-    return items
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), EVERY_SECONDS)
+                await asyncio.sleep(SETTLE_SECONDS)
+            self._asked.clear()
+            try:
+                await self.compare()
+            except ApiError as error:
+                log.warning("resync-failed", error=str(error))
+                await asyncio.sleep(SETTLE_SECONDS)
+                self._asked.set()
+
+    async def compare(self) -> None:
+        """Drop what is gone, fetch what is newer than known, and nudge every run that is not over."""
+        jobs_and_pods, runs = self._caches.uids(), self._caches.known_runs()
+        listed = await self._uids(BATCH, "jobs") | await self._uids(CORE, "pods")
+        for uid in jobs_and_pods.keys() - listed:
+            self._caches.drop_job(jobs_and_pods[uid], uid)
+            self._caches.drop_pod(jobs_and_pods[uid], uid)
+            self._nudge(jobs_and_pods[uid])
+        metadata = read_all(self._api, OURS_API, PLURAL, self._namespaces, {}, accept=METADATA_ONLY)
+        versions = {key_of(item): item["metadata"]["resourceVersion"] async for item in metadata}
+        for key in set(runs) - versions.keys():
+            self._caches.drop_run(key)
+        for key, version in versions.items():
+            await self._follow(key, version)
+
+    async def _uids(self, group: str, plural: str) -> set[str]:
+        listed = read_all(self._api, group, plural, self._namespaces, OURS, accept=METADATA_ONLY)
+        return {item["metadata"]["uid"] async for item in listed}
+
+    async def _follow(self, key: RunKey, version: str) -> None:
+        if self._caches.version(key) != version and (document := await read_run(self._api, key)) is not None:
+            self._caches.put_run(document)
+        if self._caches.state(key) not in FINISHED:
+            self._nudge(key)
+
+
+def key_of(document: Json) -> RunKey:
+    """A run's key, of the run itself."""
+    return RunKey(document["metadata"]["namespace"], document["metadata"]["name"])
+
+
+def key_of_label(document: Json) -> RunKey | None:
+    """The key of the run that a Job or pod is labelled with."""
+    name = (document["metadata"].get("labels") or {}).get(RUN_LABEL)
+    return RunKey(document["metadata"]["namespace"], name) if name else None
