@@ -12,6 +12,7 @@ from finetune_operator.cluster import events_path, job_path, jobs_path, run_path
 from finetune_operator.log import log
 from finetune_operator.model import JobView, Observed, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
+from finetune_operator.policies.telling import STARTED
 from finetune_sdk.api.run import GROUP, KIND, VERSION
 from finetune_sdk.api.status import FinetuneRunStatus
 
@@ -165,7 +166,7 @@ def merge_patch(old: Json, new: Json) -> Json:
 def _event(run: RunView, status: FinetuneRunStatus, tell: Tell, now: datetime) -> Json:
     """Its name is made of the turn, so that one which is told twice is there once."""
     clocks = f"{status.jobs} {status.attempts} {status.active_seconds} {status.waiting_seconds}"
-    turn = f"{run.uid} {tell.reason} {clocks} {tell.message}"
+    turn = f"{run.uid} {tell.reason} {status.jobs if tell.reason == STARTED else clocks} {tell.message}"
     at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     name = f"{run.key.name}.{hashlib.sha256(turn.encode()).hexdigest()[:16]}"
     return {

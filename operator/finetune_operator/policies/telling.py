@@ -7,6 +7,9 @@ from finetune_sdk.api import reasons
 from finetune_sdk.api.status import FinetuneRunStatus
 
 RECENT = timedelta(minutes=10)
+STARTED = "Started"
+UNDER_WAY = ("Starting", "Running")
+"""Running at once where the operator was away while the pod started."""
 
 
 def tell_of(before: FinetuneRunStatus, status: FinetuneRunStatus) -> Tell | None:
@@ -17,7 +20,7 @@ def tell_of(before: FinetuneRunStatus, status: FinetuneRunStatus) -> Tell | None
         return tell
     if status.reason and status.reason != reasons.WAITING_FOR_PREVIOUS_PODS:
         return Tell("Warning", status.reason, status.message)
-    if before.state == "Pending" and status.state == "Starting":
+    if before.state == "Pending" and status.state in UNDER_WAY:
         return _started(status)
     return None
 
@@ -30,7 +33,7 @@ def tell_again(status: FinetuneRunStatus, now: datetime) -> Tell | None:
     turns = [condition.last_transition_time for condition in status.conditions if condition.last_transition_time]
     if not turns or now - max(turns) > RECENT:
         return None
-    if status.state == "Starting" and not status.reason and status.attempts == 0 and status.start_time is None:
+    if status.state in UNDER_WAY and not status.reason:
         return _started(status)
     return _standing(status)
 
@@ -46,4 +49,4 @@ def _standing(status: FinetuneRunStatus) -> Tell | None:
 
 
 def _started(status: FinetuneRunStatus) -> Tell:
-    return Tell("Normal", "Started", f"made Job {status.job_name}")
+    return Tell("Normal", STARTED, f"made Job {status.job_name}")

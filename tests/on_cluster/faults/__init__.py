@@ -1,0 +1,1 @@
+"""The operator in a world that breaks: killed, refused, cut off, doubled."""
