@@ -141,8 +141,11 @@ WRONG = {
         GOOD + "  evaluation: {metric: image_retrieval_recall@3}\n",
         "run.yaml:8  spec.evaluation: metric must be one that is measured",
     ),
-    "no value": (GOOD + "  training:\n", "run.yaml:8  spec.training: is null: give it a value, or remove the key"),
-    "null": (with_training("{epochs: null}"), "spec.training.epochs: is null: give it a value, or remove the key"),
+    "a null in a list": (GOOD + "  evaluation: {recallAt: [null]}\n", "spec.evaluation.recallAt[0]: must be a whole"),
+    "a required key with no value": (
+        HEAD + MODEL + SOURCE + "  output:\n",
+        "spec.output: is missing (where everything is left)",
+    ),
     "no output": (HEAD + MODEL + SOURCE, "run.yaml:4  spec.output: is missing (where everything is left)"),
     "no spec": (
         "apiVersion: finetune.dev/v1alpha1\nkind: FinetuneRun\nmetadata: {name: a}\n",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from finetune_sdk.api.output import SecretRef
 from finetune_sdk.api.types import WHOLE, Label, ObjectName, Quantity, Seconds, SpecModel
@@ -11,9 +11,11 @@ Text = Annotated[str, Field(max_length=256)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
 TextMap = Annotated[dict[ShortText, Text], Field(max_length=16)]
 FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
-"""Passed to the pod as it is; the API server checks it there (`x-kubernetes-preserve-unknown-fields`)."""
-PASSED_THROUGH = frozenset({"affinity", "securityContext", "volumes"})
-"""Fields of compute whose inside is the pod's, not ours."""
+"""Passed to the pod as it is; the API server checks it there.
+
+A map whose values are of unknown type, and no object with unknown keys: CEL compares those only where both sides have
+the key, so that {emptyDir: {}} could become {hostPath: ...} past the rule that holds immutable fields (measured).
+"""
 
 
 class Resources(SpecModel):
@@ -83,10 +85,34 @@ class EnvVar(SpecModel):
 class Volume(SpecModel):
     """A pod's volume: a name, and its source as in a pod."""
 
-    model_config = ConfigDict(extra="allow")
-
     name: Label
     """Its name, for volumeMounts."""
+    config_map: FreeObject | None = None
+    """A ConfigMap as files."""
+    csi: FreeObject | None = None
+    """A volume of a CSI driver that lives as long as the pod."""
+    downward_api: FreeObject | None = Field(None, alias="downwardAPI")
+    """Fields of the pod as files."""
+    empty_dir: FreeObject | None = None
+    """Scratch space that ends with the pod."""
+    ephemeral: FreeObject | None = None
+    """A claim that is made for the pod and ends with it."""
+    fc: FreeObject | None = None
+    """A Fibre Channel device."""
+    host_path: FreeObject | None = None
+    """A folder of the node; the restricted standard forbids it."""
+    image: FreeObject | None = None
+    """An image as files."""
+    iscsi: FreeObject | None = None
+    """An iSCSI device."""
+    nfs: FreeObject | None = None
+    """A folder of an NFS server."""
+    persistent_volume_claim: FreeObject | None = None
+    """A claim of the namespace."""
+    projected: FreeObject | None = None
+    """Several of these in one folder."""
+    secret: FreeObject | None = None
+    """A Secret as files."""
 
 
 class VolumeMount(SpecModel):
@@ -149,3 +175,9 @@ class Compute(SpecModel):
     """The size of /dev/shm. Absent: chosen by the operator."""
     termination_grace_period_seconds: Seconds = 120
     """Time for the last step and its checkpoint when a pod is stopped."""
+
+
+PASSED_THROUGH = frozenset(
+    {"affinity", "securityContext", *(field.alias or name for name, field in Volume.model_fields.items())} - {"name"}
+)
+"""Keys below spec.compute whose inside is the pod's, not ours."""

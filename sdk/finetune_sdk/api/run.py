@@ -1,10 +1,8 @@
 """FinetuneRun, group finetune.dev, version v1alpha1: the resource as a whole."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.compute import PASSED_THROUGH, Compute
@@ -92,22 +90,30 @@ class FinetuneRun(Schema):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_nulls(cls, document: Any) -> Any:
-        """A null in the spec is refused: Kubernetes prunes some and refuses others, and neither says what was meant."""
-        if isinstance(document, dict) and (nulls := list(find_nulls(document.get("spec", {}), ("spec",)))):
-            paths = ", ".join(".".join(map(str, path)) for path in nulls)
-            raise PydanticCustomError("null", "{paths}: null says nothing; remove the key", {"paths": paths})
+    def _null_is_absent(cls, document: Any) -> Any:
+        """As the API server reads it: a key with null in the spec is no key at all, so that its default holds."""
+        if isinstance(document, dict) and isinstance(document.get("spec"), dict):
+            return {**document, "spec": without_nulls(document["spec"])}
         return document
 
 
-def find_nulls(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """The paths of nulls in a document, but for the objects that pass through to the pod as they are."""
-    if value is None:
-        yield path
-    elif isinstance(value, dict):
-        for key, below in value.items():
-            if path[:2] != ("spec", "compute") or key not in PASSED_THROUGH:
-                yield from find_nulls(below, (*path, key))
-    elif isinstance(value, list):
-        for index, below in enumerate(value):
-            yield from find_nulls(below, (*path, index))
+def without_nulls(spec: dict[str, Any]) -> dict[str, Any]:
+    """`spec` without keys that hold null, as the API server prunes them; a null in a list stays, and is refused.
+
+    Of an object that passes through to the pod only the outermost level is pruned: what lies deeper is not ours.
+    """
+    return {key: _pruned(below, key == "compute") for key, below in spec.items() if below is not None}
+
+
+def _pruned(value: Any, in_compute: bool) -> Any:
+    if isinstance(value, list):
+        return [_pruned(item, in_compute) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: below for key, below in value.items() if below is not None}
+    free = PASSED_THROUGH if in_compute else frozenset[str]()
+    return {key: _outermost(below) if key in free else _pruned(below, in_compute) for key, below in kept.items()}
+
+
+def _outermost(value: Any) -> Any:
+    return {key: below for key, below in value.items() if below is not None} if isinstance(value, dict) else value

@@ -30,6 +30,7 @@ NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """A Kubernetes quantity that is not negative: 16Gi, 500m, 1.5."""
 MAX_INT32 = 2_147_483_647
+MAX_INT64 = 9_223_372_036_854_775_807
 
 
 RULES_LATER: dict[str, str] = {}
@@ -75,7 +76,8 @@ def _number_or_auto(value: Any) -> Any:
 
 
 def _quantity_type(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    value = _whole(value)
+    if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value > MAX_INT64):
         raise PydanticCustomError("quantity", "a Kubernetes quantity such as 16Gi or 500m; a fraction in quotes: '1.5'")
     return str(value)
 

@@ -22,6 +22,8 @@ _KEPT = (
 INT_OR_STRING = "x-kubernetes-int-or-string"
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 VALIDATIONS = "x-kubernetes-validations"
+NO_POINT = {"rule": "self.all(k, k > 0)", "message": "write whole numbers without a decimal point: 5, not 5.0"}
+"""Reads every item, and fails on 5.0: OpenAPI takes it for an integer, CEL does not, and a set holds it beside 5."""
 
 
 def structural(model: type[BaseModel], *, defaults: bool) -> Json:
@@ -69,6 +71,8 @@ class _Converter:
             converted["description"] = _words(text)
         if is_marked(field, UNIQUE):
             converted["x-kubernetes-list-type"] = "set"
+        if converted.get("items", {}).get("type") == "integer":
+            converted[VALIDATIONS] = [NO_POINT]
         default = None if field.is_required() else schema_default(field)
         if self._defaults and default is not None:
             converted["default"] = default
@@ -97,7 +101,7 @@ class _Converter:
     def _add_map(self, converted: Json, schema: Json) -> None:
         values = schema.get("additionalProperties")
         if values is True:
-            converted[PRESERVE] = True
+            converted["additionalProperties"] = {PRESERVE: True}
         elif isinstance(values, dict):
             converted["additionalProperties"] = self._value(values, None)
         if keys := schema.get("propertyNames"):
