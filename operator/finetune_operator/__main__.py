@@ -5,8 +5,8 @@ import os
 import sys
 
 import click
-from kubernetes.aio.config import ConfigException
 
+from finetune_operator.api import NoCluster
 from finetune_operator.leader import ProcessSettings
 from finetune_operator.log import configure
 from finetune_operator.preflight import NotPossible
@@ -74,7 +74,7 @@ def command(
     )
     try:
         code = asyncio.run(run(settings))
-    except (NotPossible, ConfigException) as error:
+    except (NotPossible, NoCluster) as error:
         raise click.ClickException(str(error)) from error
     sys.stderr.flush()
     os._exit(code)  # threads of libraries must not keep a process alive that has let go of its lease

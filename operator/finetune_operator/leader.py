@@ -18,6 +18,7 @@ from finetune_operator.handlers import settings as kopf_settings
 from finetune_operator.lease import Lease
 from finetune_operator.log import log
 from finetune_operator.metrics import Metrics
+from finetune_operator.model import RunKey
 from finetune_operator.policies.telling import tell_again
 from finetune_operator.polling import Poller
 from finetune_operator.queue import Queue
@@ -29,6 +30,8 @@ from finetune_operator.workers import Workers
 
 GRACE_SECONDS = 10.0
 """For passes in flight when the process is asked to end, and again for the watches."""
+SETTLE_SECONDS = 0.05
+"""Changes come in bursts, of a Job and its pod say: one pass for each burst."""
 FILL_RETRY_SECONDS = 1.0
 LOST_LEASE = 1
 """Exit code: the next process leads."""
@@ -62,14 +65,17 @@ class Leader:
         self._api = api
         self._caches = Caches()
         self._queue = Queue(time.monotonic)
-        self._resync = Resync(api, self._caches, settings.namespaces, self._queue.add)
-        self._warnings = WarningEvents(api, self._caches, settings.namespaces, self._queue.add)
-        self._poller = Poller(self._caches, self._queue.add, metrics, time.monotonic)
+        self._resync = Resync(api, self._caches, settings.namespaces, self._nudge)
+        self._warnings = WarningEvents(api, self._caches, settings.namespaces, self._nudge)
+        self._poller = Poller(self._caches, self._nudge, metrics, time.monotonic)
         self._applier = Applier(api, self._caches, lease.held, now)
         reconciler = Reconciler(api, self._caches, self._applier, settings.plan, now)
         self._workers = Workers(self._queue, reconciler, metrics, now)
         self._watching = asyncio.Event()
         self._leading = False
+
+    def _nudge(self, key: RunKey) -> None:
+        self._queue.add(key, SETTLE_SECONDS)
 
     def why_not_healthy(self) -> str:
         """The liveness probe; a process that hangs does not answer at all."""
@@ -137,7 +143,7 @@ class Leader:
         await asyncio.wait({working}, timeout=GRACE_SECONDS)
 
     async def _watch(self, stop: asyncio.Event) -> None:
-        handlers = Handlers(self._caches, self._queue.add, self._resync.ask)
+        handlers = Handlers(self._caches, self._nudge, self._resync.ask)
         await kopf.operator(
             registry=registry(self._api, handlers),
             settings=kopf_settings(),

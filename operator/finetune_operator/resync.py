@@ -16,6 +16,7 @@ from finetune_sdk.contract import RUN_LABEL
 EVERY_SECONDS = 300.0
 SETTLE_SECONDS = 1.0
 """After kopf has listed again: its events come one by one."""
+AGAIN_SECONDS = 10.0
 FINISHED = ("Succeeded", "Failed")
 
 
@@ -56,7 +57,7 @@ class Resync:
                 await self.compare()
             except ApiError as error:
                 log.warning("resync-failed", error=str(error))
-                await asyncio.sleep(SETTLE_SECONDS)
+                await asyncio.sleep(error.retry_after or AGAIN_SECONDS)
                 self._asked.set()
 
     async def compare(self) -> None:
