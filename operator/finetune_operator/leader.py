@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import kopf
-from kopf._core.engines.peering import Identity
-
 from finetune_operator.api import Api, ApiError
 from finetune_operator.apply import Applier, NotLeading
 from finetune_operator.caches import Caches
-from finetune_operator.handlers import Handlers, registry
-from finetune_operator.handlers import settings as kopf_settings
+from finetune_operator.handlers import Handlers
 from finetune_operator.lease import Lease
 from finetune_operator.log import log
 from finetune_operator.metrics import Metrics
@@ -26,10 +22,11 @@ from finetune_operator.reconcile import Reconciler
 from finetune_operator.resync import Resync
 from finetune_operator.settings import PlanSettings
 from finetune_operator.warning_events import WarningEvents
+from finetune_operator.watches import Watches
 from finetune_operator.workers import Workers
 
 GRACE_SECONDS = 10.0
-"""For passes in flight when the process is asked to end, and again for the watches."""
+"""For passes in flight when the process is asked to end, and again for the rest."""
 SETTLE_SECONDS = 0.05
 """Changes come in bursts, of a Job and its pod say: one pass for each burst."""
 FILL_RETRY_SECONDS = 1.0
@@ -71,7 +68,8 @@ class Leader:
         self._applier = Applier(api, self._caches, lease.held, now)
         reconciler = Reconciler(api, self._caches, self._applier, settings.plan, now)
         self._workers = Workers(self._queue, reconciler, metrics, now)
-        self._watching = asyncio.Event()
+        handlers = Handlers(self._caches, self._nudge, self._resync.ask)
+        self._watches = Watches(api, handlers, settings.namespaces, lease.identity)
         self._leading = False
 
     def _nudge(self, key: RunKey) -> None:
@@ -83,32 +81,29 @@ class Leader:
 
     def why_not_ready(self) -> str:
         """A standby is ready to take over; a leader once its watches run."""
-        return "watches are being opened" if self._leading and not self._watching.is_set() else ""
+        return "watches are being opened" if self._leading and not self._watches.opened.is_set() else ""
 
-    async def lead(self, stop: asyncio.Event, take_signals: Callable[[], None]) -> int:
-        """Until `stop`, or until the lease is lost; the exit code. kopf takes the signals, `take_signals` them back."""
+    async def lead(self, stop: asyncio.Event) -> int:
+        """Until `stop`, or until the lease is lost; the exit code."""
         self._leading = True
         self._metrics.leading.set(1)
         log.info("leading", namespaces=list(self._settings.namespaces) or "all", identity=self._lease.identity)
-        kopf_stop = asyncio.Event()
         keeping, stopping = asyncio.create_task(self._lease.keep()), asyncio.create_task(stop.wait())
-        working = asyncio.create_task(self._work(kopf_stop, take_signals))
+        working = asyncio.create_task(self._work())
         await asyncio.wait({keeping, stopping, working}, return_when=asyncio.FIRST_COMPLETED)
         code = _exit_code(stopping, keeping, working)
         log.info("stopping", code=code)
-        if not working.done():
-            await self._end(working, kopf_stop)
+        await self._end(working)
         for task in (keeping, stopping):
             task.cancel()
         self._metrics.leading.set(0)
         return code
 
-    async def _work(self, kopf_stop: asyncio.Event, take_signals: Callable[[], None]) -> None:
+    async def _work(self) -> None:
         """Until it is cancelled, or a part of it ends."""
         await self._fill()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(kopf_stop))
-            group.create_task(self._opened(take_signals))
+            group.create_task(self._watches.run())
             group.create_task(self._workers.run())
             group.create_task(self._poller.run())
             group.create_task(self._resync.run())
@@ -130,32 +125,13 @@ class Leader:
             if run is not None and (tell := tell_again(run.status, self._now())) is not None:
                 self._applier.owe(run, run.status, tell)
 
-    async def _opened(self, take_signals: Callable[[], None]) -> None:
-        await self._watching.wait()
-        take_signals()
-
-    async def _end(self, working: Task, kopf_stop: asyncio.Event) -> None:
+    async def _end(self, working: Task) -> None:
         """Passes in flight come to their end, within bounds; the rest is cut."""
-        if self._lease.held():
+        if self._lease.held() and not working.done():
             await self._workers.finish(GRACE_SECONDS)
-        kopf_stop.set()
+        self._watches.stop()
         working.cancel()
         await asyncio.wait({working}, timeout=GRACE_SECONDS)
-
-    async def _watch(self, stop: asyncio.Event) -> None:
-        handlers = Handlers(self._caches, self._nudge, self._resync.ask)
-        await kopf.operator(
-            registry=registry(self._api, handlers),
-            settings=kopf_settings(),
-            standalone=True,
-            identity=Identity(self._lease.identity),  # else kopf asks for a user name, which a pod need not have
-            clusterwide=not self._settings.namespaces,
-            namespaces=self._settings.namespaces,
-            stop_flag=stop,
-            ready_flag=self._watching,
-        )
-        if not stop.is_set():
-            raise RuntimeError("the watches ended")
 
     async def _count_runs(self) -> None:
         """Runs by state, for the metrics."""

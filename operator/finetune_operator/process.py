@@ -39,22 +39,16 @@ async def run(settings: ProcessSettings) -> int:
     leader = Leader(api, lease, settings, metrics, utc_now)
     runner = await serve(application(metrics, leader.why_not_healthy, leader.why_not_ready), settings.port)
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         if not await _first(lease.acquire(), stop):
             return 0
-        return await leader.lead(stop, lambda: stop_on_signals(stop))
+        return await leader.lead(stop)
     finally:
         await lease.release()
         await runner.cleanup()
         await api.close()
-
-
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set `stop` on SIGTERM and SIGINT, whoever handled them before."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
 
 
 async def _first(waited: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -50,4 +50,5 @@ class Reconciler:
             if error.status in (CONFLICT, NOT_FOUND):  # what was decided on has changed, or is gone
                 await refresh(self.api, self.caches, key)
             raise
-        return decided.wake_at if whole else self.now()
+        turned = decided.status is not None and decided.status.state != observed.run.status.state
+        return self.now() if turned or not whole else decided.wake_at  # a watch's echo of our own write nudges nobody
