@@ -1,0 +1,1 @@
+"""The operator's edge: queue, lease, polling, writes."""

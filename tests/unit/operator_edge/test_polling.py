@@ -1,0 +1,144 @@
+"""Trainers that answer, lie, babble, hang, and are not there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from finetune_operator import polling
+from finetune_operator.caches import Caches
+from finetune_operator.metrics import Metrics
+from finetune_operator.model import JobView, PodView, RunKey
+from finetune_sdk.contract import ProgressReport
+
+KEY = RunKey("team", "r")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POD = PodView(
+    name="r-trainer-x",
+    uid="pod",
+    run="r",
+    run_uid="run",
+    job_uid="job",
+    created_at=NOW,
+    phase="Running",
+    node="n",
+    ip="127.0.0.1",
+    deletion_at=None,
+    reason="",
+    message="",
+    conditions={},
+    waiting=("", ""),
+    started_at=NOW,
+    ended=None,
+)
+JOB = JobView("r-trainer", "job", "run", NOW, False, 1, 0, 0, 0, False, {}, 3, None, "i")
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def report(run_uid: str = "run", **more: Any) -> str:
+    return ProgressReport(run_uid=run_uid, at=NOW, **more).model_dump_json(by_alias=True)
+
+
+async def good(_: web.Request) -> web.Response:
+    return web.Response(text=report(before=0.5))
+
+
+async def of_another_run(_: web.Request) -> web.Response:
+    return web.Response(text=report("another"))
+
+
+async def no_json(_: web.Request) -> web.Response:
+    return web.Response(text="<html>")
+
+
+async def broken(_: web.Request) -> web.Response:
+    return web.Response(status=500, text=report())
+
+
+async def elsewhere(request: web.Request) -> web.Response:
+    if request.path == "/else":
+        return web.Response(text=report())
+    raise web.HTTPFound("/else")
+
+
+async def endless(_: web.Request) -> web.Response:
+    return web.Response(text=report() + " " * polling.MAX_BYTES)
+
+
+async def silent(_: web.Request) -> web.Response:
+    await asyncio.sleep(1)  # longer than the poller's patience here
+    return web.Response(text=report())
+
+
+def ask(answer: Answer, monkeypatch: pytest.MonkeyPatch, caches: Caches, times: int = 1) -> list[RunKey]:
+    """Poll a server that answers so, and return the nudges."""
+    nudged: list[RunKey] = []
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        monkeypatch.setattr(polling, "PORT", runner.addresses[0][1])
+        poller = polling.Poller(caches, nudged.append, Metrics(), lambda: 0.0)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+            for _ in range(times):
+                await poller.poll(session, KEY, POD)
+        await runner.cleanup()
+
+    asyncio.run(run())
+    return nudged
+
+
+def test_an_answer_is_kept_and_its_run_nudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches()
+    assert ask(good, monkeypatch, caches) == [KEY]
+    polled = caches.polled[KEY]
+    assert polled.report is not None
+    assert (polled.pod_uid, polled.misses, polled.report.before) == ("pod", 0, 0.5)
+
+
+@pytest.mark.parametrize("answer", [of_another_run, no_json, broken, elsewhere, endless, silent])
+def test_what_is_no_answer_is_a_miss(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches()
+    ask(answer, monkeypatch, caches, times=2)
+    assert (caches.polled[KEY].report, caches.polled[KEY].misses) == (None, 2)
+
+
+def test_the_last_answer_outlives_misses_and_is_forgotten_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches()
+    ask(good, monkeypatch, caches)
+    ask(broken, monkeypatch, caches)
+    assert caches.polled[KEY].report is not None
+    assert caches.polled[KEY].misses == 1
+    caches.polled[KEY] = replace(caches.polled[KEY], pod_uid="an older pod")
+    ask(broken, monkeypatch, caches)
+    assert caches.polled[KEY].report is None
+
+
+def test_only_pods_of_the_runs_own_job_are_asked() -> None:
+    caches = Caches()
+    caches.put_job(KEY, JOB)
+    caches.put_pod(KEY, POD)
+    caches.put_pod(KEY, replace(POD, uid="forged", job_uid="", name="labels alone"))
+    caches.put_pod(KEY, replace(POD, uid="waits", started_at=None))
+    caches.put_pod(KEY, replace(POD, uid="nowhere", ip=""))
+    assert [pod.uid for _, pod in caches.running_pods()] == ["pod"]
+
+
+def test_each_is_asked_every_ten_seconds() -> None:
+    caches, now = Caches(), [0.0]
+    caches.put_job(KEY, JOB)
+    caches.put_pod(KEY, POD)
+    poller = polling.Poller(caches, lambda _: None, Metrics(), lambda: now[0])
+    asked = []
+    for second in range(61):
+        now[0] = float(second)
+        asked += [second for _ in poller._take_due()]
+    assert 5 <= len(asked) <= 7

@@ -1,0 +1,128 @@
+"""The queue: each run once in it and once at work, back-off and wake-ups by run, all on a clock of the test's."""
+
+import asyncio
+
+import pytest
+
+from finetune_operator.model import RunKey
+from finetune_operator.queue import LONGEST_BACKOFF_SECONDS, Queue
+
+A, B = RunKey("team", "a"), RunKey("team", "b")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(clock: Clock) -> Queue:
+    return Queue(clock, jitter=lambda: 1.0)
+
+
+def due(queue: Queue) -> list[RunKey]:
+    """All that is due, taken."""
+    taken = []
+    while isinstance(key := queue._next(), RunKey):
+        taken.append(key)
+    return taken
+
+
+def test_a_run_is_in_it_once(queue: Queue) -> None:
+    queue.add(A)
+    queue.add(A)
+    queue.add(B)
+    assert due(queue) == [A, B]
+
+
+def test_a_run_at_work_comes_again_only_after_its_pass(queue: Queue) -> None:
+    queue.add(A)
+    assert due(queue) == [A]
+    queue.add(A)
+    assert due(queue) == []
+    queue.done(A)
+    assert due(queue) == [A]
+
+
+def test_a_pass_without_news_is_the_last(queue: Queue) -> None:
+    queue.add(A)
+    assert due(queue) == [A]
+    queue.done(A)
+    assert due(queue) == []
+
+
+def test_a_delayed_run_waits_for_its_time(queue: Queue, clock: Clock) -> None:
+    queue.add(A, 10)
+    clock.now += 9
+    assert due(queue) == []
+    clock.now += 1
+    assert due(queue) == [A]
+
+
+def test_an_earlier_wish_stands_and_the_later_one_is_forgotten(queue: Queue, clock: Clock) -> None:
+    queue.add(A, 10)
+    queue.add(A, 1)
+    queue.add(A, 20)
+    clock.now += 1
+    assert due(queue) == [A]
+    queue.done(A)
+    clock.now += 30
+    assert due(queue) == []
+
+
+def test_failures_back_off_up_to_a_cap(queue: Queue) -> None:
+    delays = [queue.failed(A) for _ in range(10)]
+    assert delays[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert delays[-1] == LONGEST_BACKOFF_SECONDS
+
+
+def test_a_pass_that_goes_well_forgets_the_failures(queue: Queue) -> None:
+    queue.failed(A)
+    queue.failed(A)
+    queue.done(A)
+    assert queue.failed(A) == 0.5
+
+
+def test_the_servers_wish_to_wait_is_kept(queue: Queue, clock: Clock) -> None:
+    assert queue.failed(A, at_least=30.0) == 30.0
+    clock.now += 29
+    assert due(queue) == []
+
+
+def test_a_nudge_does_not_shorten_a_back_off_that_was_nudged_while_failing(queue: Queue) -> None:
+    queue.add(A)
+    assert due(queue) == [A]
+    queue.add(A)
+    queue.failed(A, at_least=30.0)
+    assert due(queue) == []
+
+
+def test_who_waits_gets_what_comes(queue: Queue) -> None:
+    async def run() -> None:
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add(A)
+        assert await waiting == A
+
+    asyncio.run(run())
+
+
+def test_a_closed_queue_hands_out_nothing(queue: Queue) -> None:
+    async def run() -> None:
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add(A, 5)
+        queue.close()
+        assert await waiting is None
+        assert await queue.get() is None
+
+    asyncio.run(run())
