@@ -10,7 +10,7 @@ export TOKENIZERS_PARALLELISM := false
 WORKERS ?= $(OMP_NUM_THREADS)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help setup demo test lint types imports unit integration drift constraints schema clean
+.PHONY: help setup demo test test-local on-cluster lint types imports unit integration drift constraints schema clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,9 @@ setup: $(VENV)/.dev ## Make .venv with everything that the tests need
 demo: $(VENV)/.demo ## Fine-tune on a small real picture set and print what it changed (5 minutes on 2 cores)
 	@$(BIN)/python demo/run.py
 
-test: setup lint types imports drift unit integration ## Everything that CI runs
+test: setup lint types imports drift unit integration on-cluster ## Everything that CI runs
+
+test-local: $(VENV)/.dev lint types imports drift unit integration ## The part of it that needs no cluster
 
 lint: $(VENV)/.dev ## Ruff: style and formatting
 	$(BIN)/ruff check .
@@ -54,6 +56,10 @@ unit: $(VENV)/.dev ## Quick tests, under a minute
 
 integration: setup ## Real storage servers, real training, a real browser
 	$(PYTEST) tests/integration
+
+on-cluster: setup ## A real Kubernetes with a real node: the operator by its chart, real training (root on Debian 12+)
+	$(BIN)/python -m tests.cluster.images localhost/finetune-operator:test localhost/finetune-trainer:test
+	$(PYTEST) tests/on_cluster
 
 schema: $(VENV)/.dev ## Write the generated files again
 	$(BIN)/python -m tests.support.drift --write

@@ -4,7 +4,6 @@ Layers are cached: a change of code rebuilds the last layers only. What a build 
 settings of package clients) is mounted while it runs and stays in no image.
 """
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -21,14 +20,13 @@ SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 COMPILER = "gcc binutils libc6-dev"
 UV_SETTINGS = "system-certs = true\n"
-TRAINER, OPERATOR, CONTRACT = (f"localhost/finetune-{name}:test" for name in ("trainer", "operator", "contract"))
+TRAINER, OPERATOR = "localhost/finetune-trainer:test", "localhost/finetune-operator:test"
 DOCKERFILES = {
     TRAINER: (
         "trainer_image/Dockerfile",
         ("EXCLUDES=tests/cluster/cuda_packages.txt", "PATCH=tests/cluster/stub_cuda.py"),
     ),
     OPERATOR: ("operator/Dockerfile", ()),
-    CONTRACT: ("tests/cluster/contract_image/Dockerfile", (f"OPERATOR_IMAGE={OPERATOR}",)),
 }
 
 
@@ -67,18 +65,6 @@ def build(image: str) -> str:
     dockerfile, arguments = DOCKERFILES[image]
     bases = (f"BASE_IMAGE={BASE}", f"BUILD_IMAGE={BUILD_BASE}")
     return _bud(image, ROOT, ROOT / dockerfile, (*bases, *arguments))
-
-
-def digest() -> str:
-    """Of everything that images are made of: equal where a build would bring nothing new."""
-    told = hashlib.sha256()
-    for folder in ("sdk", "operator", "trainer_image", "tests/cluster"):
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                told.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    for name in ("constraints.txt", "pyproject.toml"):
-        told.update((ROOT / name).read_bytes())
-    return told.hexdigest()
 
 
 def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str]) -> str:

@@ -66,10 +66,8 @@ def wanted(folder: Path) -> dict[str, dict[str, set[str]]]:
 def body(symbol: str) -> str:
     if symbol.endswith(("ErrorString", "ErrorName")):
         return f'const char*{symbol}(){{return "no device";}}'
-    if (
-        symbol in ("cudaGetLastError", "cudaPeekAtLastError")
-        or symbol.startswith(("__cudaRegister", "__cudaUnregister"))
-        and "FatBinary" not in symbol
+    if symbol in ("cudaGetLastError", "cudaPeekAtLastError") or (
+        symbol.startswith(("__cudaRegister", "__cudaUnregister")) and "FatBinary" not in symbol
     ):
         return f"int {symbol}(){{return 0;}}"
     if symbol.startswith("__cudaRegisterFatBinary"):

@@ -50,7 +50,7 @@ class Bucket:
         found = self.client.list_objects(self.name, prefix, recursive=True)
         return [entry.object_name for entry in found if entry.object_name]
 
-    def secret(self, name: str = "finetune-storage") -> Json:  # noqa: S107 - a Secret's name
+    def secret(self, name: str = "finetune-storage") -> Json:
         """The Secret that a run reads its keys from."""
         keys = {"endpoint": self.endpoint, "accessKey": self.access_key, "secretKey": self.secret_key}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys}

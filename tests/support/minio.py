@@ -89,21 +89,21 @@ class S3Server:
 
 
 @contextmanager
-def run_minio(folder: Path, *, tls: bool = False) -> Iterator[S3Server]:
-    """A server on a free port of 127.0.0.1 with its data in `folder`, until the end of the block."""
+def run_minio(folder: Path, *, tls: bool = False, address: str = "127.0.0.1") -> Iterator[S3Server]:
+    """A server on a free port of `address` with its data in `folder`, until the end of the block."""
     (port,) = free_ports(1)
     scheme, ca_file = "http", None
     certificates = folder / "certs"
     certificates.mkdir(parents=True, exist_ok=True)
     if tls:
         scheme, ca_file = "https", make_certificates(certificates)
-    server = S3Server(f"{scheme}://127.0.0.1:{port}", ACCESS_KEY, SECRET_KEY, folder / "data", ca_file)
+    server = S3Server(f"{scheme}://{address}:{port}", ACCESS_KEY, SECRET_KEY, folder / "data", ca_file)
     command: list[str | Path] = [
         go_program(MODULE, VERSION),
         "server",
         "--quiet",
         f"--certs-dir={certificates}",
-        f"--address=127.0.0.1:{port}",
+        f"--address={address}:{port}",
         str(server.folder),
     ]
     env = {

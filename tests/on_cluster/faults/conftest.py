@@ -1,6 +1,5 @@
 """A control plane and a world on it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from tests.on_cluster.faults.world import World, a_namespace
 
 
 @pytest.fixture(scope="session")
-def plane() -> ControlPlane:
+def plane(control_plane: Path) -> ControlPlane:
     """A control plane with the CRD, whose controller manager makes pods that nobody runs."""
-    return ControlPlane.of(Path(os.environ["FINETUNE_TEST_CONTROL_PLANE"]))
+    return ControlPlane.of(control_plane)
 
 
 @pytest.fixture

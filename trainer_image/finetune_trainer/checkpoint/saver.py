@@ -146,5 +146,5 @@ class Checkpoints:
         self._guard()
         manifest = Manifest(step=step, parts=parts)
         store.write(checkpoint_key(step, MANIFEST), manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
-        self._saved(step, store.uri_of(checkpoint_key(step, "")))
+        self._saved(step, store.uri_of(checkpoint_key(step, MANIFEST)).removesuffix(MANIFEST))
         retain(store, keep=self._keep, pinned=pinned, note=self._note)
