@@ -1,5 +1,6 @@
 """Processes of a cluster: each with a log and a pid file in the cluster's home, so that anybody can end them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ class Parts:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._started: list[subprocess.Popen[bytes]] = []
         (home / "logs").mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, program: Path | str, *arguments: str | Path) -> None:
@@ -25,16 +27,18 @@ class Parts:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        self._started.append(process)
         (self.home / f"{name}.pid").write_text(str(process.pid))
 
     def kill(self, ending: str = "") -> None:
         """End those whose name ends so; all for ''."""
         for path in self.home.glob(f"*{ending}.pid"):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(int(path.read_text()), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             path.unlink()
+        if not ending:
+            for process in self._started:
+                process.wait()
 
     def wait(self, what: str, ready: Callable[[], bool], seconds: float = 60.0) -> None:
         """Until `ready`; what cannot be reached yet is not ready. Raises TimeoutError with the log's folder."""

@@ -3,8 +3,9 @@
     uv pip install --excludes cuda_packages.txt torch torchvision ...    # 1.3 GB in place of 5.3, 8 s in place of 52
     python stub_cuda.py VENV/lib/python3.11/site-packages
 
-For test machines and test images only, never where a GPU is. Needs gcc, readelf and nm. `pip check` then lists the seven packages
-left out. Tried with torch 2.14.1 and 2.15.0: training, DataLoader workers, gloo, bf16 autocast, torch.compile.
+For test machines and test images only, never where a GPU is. Needs gcc, readelf and nm. `pip check` then lists the
+seven packages left out. Tried with torch 2.14.1 and 2.15.0: training, DataLoader workers, gloo, bf16 autocast,
+torch.compile.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 from tests.on_cluster.conftest import Json, Place
 from tests.support.cluster_runs import tiny_run
@@ -13,7 +14,7 @@ def finished(status: Json) -> bool:
     return status["state"] in FINISHED
 
 
-def start(place: Place, name: str, **spec: object) -> None:
+def start(place: Place, name: str, **spec: Any) -> None:
     run = tiny_run(place.bucket.name, name, output=f"{place.namespace}/{name}", **spec)
     place.kube.apply(run, place.namespace)
 

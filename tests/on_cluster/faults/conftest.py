@@ -1,5 +1,7 @@
-"""A control plane and a world on it."""
+"""A control plane whose pods nobody schedules or runs, and a world on it."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from tests.on_cluster.faults.world import World, a_namespace
 
 @pytest.fixture(scope="session")
 def plane(control_plane: Path) -> ControlPlane:
-    """A control plane with the CRD, whose controller manager makes pods that nobody runs."""
+    """Without its scheduler, which would say of each pod that no node fits."""
+    pid = control_plane.parent / "kube-scheduler.pid"
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    pid.unlink()
     return ControlPlane.of(control_plane)
 
 

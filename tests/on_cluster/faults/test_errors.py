@@ -1,10 +1,13 @@
 """The API server refuses, stumbles, forgets and restarts: the operator goes on, and the outcome is the same."""
 
 import random
+from pathlib import Path
 
 import pytest
+import requests
 
 from finetune_sdk.contract import Termination
+from tests.cluster.parts import Parts
 from tests.on_cluster.faults.api import until
 from tests.on_cluster.faults.proxy import Answer, Request
 from tests.on_cluster.faults.test_killed import assert_it_went_well
@@ -59,6 +62,33 @@ def test_watches_that_are_gone(world: World) -> None:
         kubelet.ends = True
         status = world.until_state("Succeeded")
         assert status["jobs"] == 2
+
+
+def test_the_api_server_restarts(world: World, control_plane: Path) -> None:
+    """While a run trains, and again nothing is told twice."""
+    world.start()
+    with Kubelet(world) as kubelet:
+        kubelet.ends = False
+        world.apply()
+        world.until_state("Running")
+        home = control_plane.parent
+        command = Path(f"/proc/{(home / 'kube-apiserver.pid').read_text()}/cmdline").read_text().split("\0")[:-1]
+        parts = Parts(home)
+        parts.kill("kube-apiserver")
+        parts.start("kube-apiserver", *command)
+        until(lambda: answers(world), 60, lambda: "the API server does not come back")
+        kubelet.ends = True
+        if world.operators[0].poll() is not None:  # it could not renew its lease: its Deployment starts another
+            world.start_anew()
+        assert_it_went_well(world)
+
+
+def answers(world: World) -> bool:
+    """Whether the API server does."""
+    try:
+        return bool(world.status())
+    except requests.RequestException:
+        return False
 
 
 def test_a_refused_job_says_so_and_is_tried_again(world: World) -> None:
