@@ -5,7 +5,6 @@ from finetune_operator.model import EventView, JobView, Observed, PodView
 from finetune_operator.policies.cause import Cause
 from finetune_sdk.api import reasons
 from finetune_sdk.api.run import FinetuneRunSpec
-from finetune_sdk.contract import DEFAULT_SECRET
 
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 _MOUNTING = ("FailedMount", "FailedAttachVolume")
@@ -55,8 +54,7 @@ def _remedy(message: str, spec: FinetuneRunSpec) -> str:
     name = secret_name(spec)
     if name is None or f'"{name}" not found' not in message:
         return ""
-    named = "" if name == DEFAULT_SECRET else f" {name}"
     return (
-        f". Make the Secret: kubectl finetune storage create{named} --endpoint URL, or kubectl create secret generic "
+        ". Make the Secret: kubectl create secret generic "
         f"{name} --from-literal=endpoint=URL --from-literal=accessKey=KEY --from-literal=secretKey=SECRET"
     )
