@@ -114,7 +114,8 @@ CASES: dict[str, tuple[Observed, list[str], str | None, str | None]] = {
         Observed(a_run(), a_job(), (a_pod("Pending", waiting={"reason": "ImagePullBackOff", "message": "no"}),)),
         [], "Starting", "ImagePullFailed"),
     "suspend stops the Job": (
-        Observed(a_run(suspend=True), a_job(), (a_pod(),)), ["patch Job/r-trainer {'suspend': True}"], "Suspending", ""),
+        Observed(a_run(suspend=True), a_job(), (a_pod(),)),
+        ["patch Job/r-trainer {'suspend': True}"], "Suspending", ""),
     "suspended once no pod is left": (Observed(a_run(suspend=True), a_job(suspend=True)), [], "Suspended", ""),
     "resume": (Observed(a_run(), a_job(suspend=True)), ["patch Job/r-trainer {'suspend': False}"], "Starting", ""),
     "more retries take effect at once": (
