@@ -1,7 +1,8 @@
 """What watches told, kept slim: runs as packed JSON, Jobs and pods as views. Five thousand runs fit in 100 MB."""
 
 import json
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from finetune_operator.model import EventView, JobView, PodView, Polled, Rejection, RunKey, RunView
@@ -16,6 +17,7 @@ class Caches:
     """By run. Not the truth: what starts, ends or deletes is decided on fresh reads."""
 
     _runs: dict[RunKey, bytes] = field(default_factory=dict)
+    _states: dict[RunKey, str] = field(default_factory=dict)
     _versions: dict[RunKey, tuple[str, int]] = field(default_factory=dict)
     """Uid and resourceVersion, which within one resource are numbers that grow."""
     _jobs: dict[RunKey, JobView] = field(default_factory=dict)
@@ -36,8 +38,11 @@ class Caches:
 
     def state(self, key: RunKey) -> str:
         """The run's state, without reading the rest."""
-        packed = self._runs.get(key)
-        return str((json.loads(packed).get("status") or {}).get("state", "")) if packed else ""
+        return self._states.get(key, "")
+
+    def counts(self) -> Counter[str]:
+        """Runs by state."""
+        return Counter(self._states.values())
 
     def job(self, key: RunKey) -> JobView | None:
         """The run's Job, if it is known."""
@@ -81,6 +86,7 @@ class Caches:
         if known is not None and known[0] == version[0] and known[1] >= version[1]:
             return False
         self._versions[key] = version
+        self._states[key] = sys.intern((document.get("status") or {}).get("state", ""))
         slim = {name: value for name, value in metadata.items() if name not in _UNREAD}
         self._runs[key] = json.dumps({**document, "metadata": slim}, separators=(",", ":")).encode()
         return True
@@ -101,6 +107,7 @@ class Caches:
         """The run is gone, and all that was known of it besides its pods."""
         self._runs.pop(key, None)
         self._versions.pop(key, None)
+        self._states.pop(key, None)
         self.polled.pop(key, None)
         self.rejections.pop(key, None)
 

@@ -136,13 +136,8 @@ class Leader:
     async def _count_runs(self) -> None:
         """Runs by state, for the metrics."""
         while True:
-            counts: dict[str, int] = {}
-            for key in self._caches.known_runs():
-                state = self._caches.state(key)
-                counts[state] = counts.get(state, 0) + 1
-                await asyncio.sleep(0)
             self._metrics.runs.clear()
-            for state, count in counts.items():
+            for state, count in self._caches.counts().items():
                 self._metrics.runs.labels(state).set(count)
             await asyncio.sleep(30)
 

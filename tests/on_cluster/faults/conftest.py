@@ -1,23 +1,28 @@
 """A control plane whose pods nobody schedules or runs, and a world on it."""
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.parts import Parts
 from tests.on_cluster.faults.api import ControlPlane
 from tests.on_cluster.faults.proxy import a_proxy
 from tests.on_cluster.faults.world import World, a_namespace
 
 
 @pytest.fixture(scope="session")
-def plane(control_plane: Path) -> ControlPlane:
-    """Without its scheduler, which would say of each pod that no node fits."""
-    pid = control_plane.parent / "kube-scheduler.pid"
-    os.kill(int(pid.read_text()), signal.SIGKILL)
-    pid.unlink()
+def parts(control_plane: Path) -> Iterator[Parts]:
+    """The control plane's processes; without the scheduler, which would say of each pod that no node fits."""
+    made = Parts(control_plane.parent)
+    made.kill("kube-scheduler")
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="session")
+def plane(control_plane: Path, parts: Parts) -> ControlPlane:
+    """The way in."""
     return ControlPlane.of(control_plane)
 
 

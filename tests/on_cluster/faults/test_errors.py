@@ -64,16 +64,15 @@ def test_watches_that_are_gone(world: World) -> None:
         assert status["jobs"] == 2
 
 
-def test_the_api_server_restarts(world: World, control_plane: Path) -> None:
+def test_the_api_server_restarts(world: World, parts: Parts) -> None:
     """While a run trains, and again nothing is told twice."""
     world.start()
     with Kubelet(world) as kubelet:
         kubelet.ends = False
         world.apply()
         world.until_state("Running")
-        home = control_plane.parent
-        command = Path(f"/proc/{(home / 'kube-apiserver.pid').read_text()}/cmdline").read_text().split("\0")[:-1]
-        parts = Parts(home)
+        pid = (parts.home / "kube-apiserver.pid").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
         parts.kill("kube-apiserver")
         parts.start("kube-apiserver", *command)
         until(lambda: answers(world), 60, lambda: "the API server does not come back")
