@@ -21,12 +21,14 @@ PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 COMPILER = "gcc binutils libc6-dev"
 UV_SETTINGS = "system-certs = true\n"
 TRAINER, OPERATOR = "localhost/finetune-trainer:test", "localhost/finetune-operator:test"
+STAND_IN = "localhost/finetune-stand-in:test"
 DOCKERFILES = {
     TRAINER: (
         "trainer_image/Dockerfile",
         ("EXCLUDES=tests/cluster/cuda_packages.txt", "PATCH=tests/cluster/stub_cuda.py"),
     ),
     OPERATOR: ("operator/Dockerfile", ()),
+    STAND_IN: ("tests/cluster/stand_in/Dockerfile", ()),
 }
 
 
