@@ -26,9 +26,9 @@ from typing import ClassVar
 class FinetuneError(Exception):
     """Base of every error that a user may see; `str(error)` is one sentence with the value met and what would work."""
 
-    reason: ClassVar[str]
+    reason: str
     """The `status.reason` of a run that ends so; part of the API."""
-    exit_code: ClassVar[int]
+    exit_code: int
     """The exit status of the trainer and of `finetune run`."""
     retry: ClassVar[bool] = False
     """Whether the same run may succeed when it is started again unchanged."""

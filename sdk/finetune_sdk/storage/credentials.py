@@ -72,7 +72,7 @@ class _EnvironmentCredentials:
             )
         ca = self._get("AWS_CA_BUNDLE")
         return Credentials(
-            endpoint=_checked_endpoint(self._get("AWS_ENDPOINT_URL") or AWS_ENDPOINT, "AWS_ENDPOINT_URL"),
+            endpoint=checked_endpoint(self._get("AWS_ENDPOINT_URL") or AWS_ENDPOINT, "AWS_ENDPOINT_URL"),
             origin=self._ORIGIN,
             access_key=access_key,
             secret_key=secret_key,
@@ -132,7 +132,7 @@ class CredentialsDirectory:
         ca_file = self._path / "ca.crt"
         where = f"in {self._path}"
         return Credentials(
-            endpoint=_checked_endpoint(values["endpoint"], f"the file {self._path / 'endpoint'}"),
+            endpoint=checked_endpoint(values["endpoint"], f"the file {self._path / 'endpoint'}"),
             origin=Origin(
                 f"the file accessKey {where}",
                 f"the file secretKey {where}",
@@ -173,8 +173,8 @@ def file_signature(path: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _checked_endpoint(endpoint: str, setting: str) -> str:
-    """`http(s)://HOST[:PORT]`; the value is not repeated where it might hold a password."""
+def checked_endpoint(endpoint: str, setting: str) -> str:
+    """`http(s)://HOST[:PORT]`; raises StorageDenied, where the value might hold a password without repeating it."""
     try:
         url = urlsplit(endpoint)
         port = url.port
