@@ -8,9 +8,11 @@ export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export TOKENIZERS_PARALLELISM := false
 # Python's tests run in parallel processes of one thread each.
 WORKERS ?= $(OMP_NUM_THREADS)
+# Tests on a cluster wait more than they compute.
+CLUSTER_WORKERS ?= 4
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help setup demo test test-local on-cluster lint types imports unit integration drift constraints schema clean
+.PHONY: help setup demo test test-local on-cluster cluster cluster-down lint types imports unit integration drift constraints schema clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,8 +60,14 @@ integration: setup ## Real storage servers, real training, a real browser
 	$(PYTEST) tests/integration
 
 on-cluster: setup ## A real Kubernetes with a real node: the operator by its chart, real training (root on Debian 12+)
-	$(BIN)/python -m tests.cluster.images localhost/finetune-operator:test localhost/finetune-trainer:test
-	$(PYTEST) tests/on_cluster
+	$(BIN)/python -m tests.cluster.images
+	$(PYTEST) -n $(CLUSTER_WORKERS) tests/on_cluster
+
+cluster: setup ## A test cluster to try things in, with operator, MinIO and an example's data (root on Debian 12+)
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down: $(VENV)/.dev ## End it
+	@$(BIN)/python -m tests.cluster down
 
 schema: $(VENV)/.dev ## Write the generated files again
 	$(BIN)/python -m tests.support.drift --write

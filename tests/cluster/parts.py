@@ -5,8 +5,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+END_SECONDS = 20.0
+LOG_TAIL = 1500
+"""Characters of each log that an error repeats."""
 
 
 class Parts:
@@ -14,11 +18,12 @@ class Parts:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._started: list[subprocess.Popen[bytes]] = []
         (home / "logs").mkdir(parents=True, exist_ok=True)
 
-    def start(self, name: str, program: Path | str, *arguments: str | Path) -> None:
-        """Start one in the background."""
+    def start(
+        self, name: str, program: Path | str, *arguments: str | Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start one in the background; it outlives this process."""
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(program), *map(str, arguments)],
@@ -26,27 +31,38 @@ class Parts:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env=env,
             )
-        self._started.append(process)
         (self.home / f"{name}.pid").write_text(str(process.pid))
+        process.returncode = 0  # ended by its pid file, maybe by another process: nobody waits for this object
+
+    def pid(self, name: str) -> int:
+        """Of one that was started."""
+        return int((self.home / f"{name}.pid").read_text())
 
     def kill(self, ending: str = "") -> None:
-        """End those whose name ends so; all for ''."""
+        """End those whose name ends so, all for '', and wait until they are gone."""
+        ended = []
         for path in self.home.glob(f"*{ending}.pid"):
+            pid = int(path.read_text())
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(path.read_text()), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+            ended.append(pid)
             path.unlink()
-        if not ending:
-            for process in self._started:
-                process.wait()
+        self.wait(f"the end of {ended}", lambda: not any(map(_lives, ended)), END_SECONDS)
 
     def wait(self, what: str, ready: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Until `ready`; what cannot be reached yet is not ready. Raises TimeoutError with the log's folder."""
+        """Until `ready`; what cannot be reached yet is not ready. Raises TimeoutError with the ends of the logs."""
         deadline = time.monotonic() + seconds
         while not self._is(ready):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{what} is not ready after {seconds:g} s: see {self.home}/logs")
+                raise TimeoutError(f"not within {seconds:g} s: {what}\n{self.told()}")
             time.sleep(0.1)
+
+    def told(self) -> str:
+        """The ends of all logs."""
+        logs = sorted((self.home / "logs").glob("*.log"))
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-LOG_TAIL:]}" for log in logs)
 
     @staticmethod
     def _is(ready: Callable[[], bool]) -> bool:
@@ -54,3 +70,15 @@ class Parts:
             return ready()
         except OSError:
             return False
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still holds anything; one of our own that has ended is taken leave of."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -6,18 +6,23 @@ import subprocess
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.cluster.binaries import kubernetes
 from tests.cluster.parts import Parts
 from tests.support.processes import free_ports
 
 NODE_IP, POD_CIDR, SERVICE_CIDR = "10.88.0.1", "10.88.0.0/16", "10.96.0.0/16"
+PORT_FILE = "api-port"
+MONITOR_GRACE = "20s"
+"""After which a node that does not renew its lease is NotReady; nodes renew every two seconds."""
 USERS = {
     "admin": ("admin", "system:masters"),
     "kcm": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
     "node1": ("system:node:node1", "system:nodes"),
+    "node2": ("system:node:node2", "system:nodes"),
 }
 """Who may call the API server: name, user, group."""
 
@@ -29,6 +34,11 @@ class Plane:
     home: Path
     api_port: int
     parts: Parts
+
+    @classmethod
+    def at(cls, home: Path) -> Self:
+        """The one that was started in `home`, maybe by another process."""
+        return cls(home, int((home / PORT_FILE).read_text()), Parts(home))
 
     @property
     def kubeconfig(self) -> Path:
@@ -69,6 +79,7 @@ def start(home: Path, *, nodes: bool = False) -> Plane:
     programs = kubernetes()
     api_port, etcd_port, peer_port = free_ports(3)
     plane = Plane(home, api_port, Parts(home))
+    (home / PORT_FILE).write_text(str(api_port))
     _make_keys(home / "pki")
     _start_etcd(plane, programs, etcd_port, peer_port)
     _start_api_server(plane, programs, etcd_port, nodes)
@@ -142,6 +153,7 @@ def _start_controllers(plane: Plane, programs: Path) -> None:
         f"--service-account-private-key-file={pki}/sa.key",
         f"--root-ca-file={pki}/apiserver.crt",
         "--use-service-account-credentials",
+        f"--node-monitor-grace-period={MONITOR_GRACE}",
     )
     config = plane.config_of("scheduler")
     plane.parts.start("kube-scheduler", programs / "kube-scheduler", *common, f"--kubeconfig={config}")

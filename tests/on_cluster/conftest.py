@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -14,23 +13,28 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import images, node, plane
-from tests.cluster.binaries import helm
-from tests.cluster.plane import NODE_IP
+from tests.cluster import plane
+from tests.cluster.lab import SYSTEM, Lab, at, elsewhere, kubectl, shared
 from tests.support.cluster_runs import Bucket, put_tiny_data
-from tests.support.minio import run_minio
 
 ROOT = Path(__file__).resolve().parents[2]
-CHART, CRD = ROOT / "charts/finetune-operator", ROOT / "crds/finetuneruns.finetune.dev.yaml"
-SYSTEM = "finetune-system"
+CRD = ROOT / "crds/finetuneruns.finetune.dev.yaml"
 PATIENCE_S = 120.0
 Json = dict[str, Any]
 
 
+HERE = Path(__file__).resolve().parent
+SIDE_BY_SIDE = "node"
+"""The folder whose tests share one cluster, each in a namespace of its own; every other folder is one process's."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a cluster share a process; the two clusters run side by side."""
+    """Tests of a folder share a control plane and so a process, but for those that run side by side."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("plane" if "faults" in str(item.path) else "node"))
+        if item.path.is_relative_to(HERE):
+            folder = item.path.relative_to(HERE).parts[0]
+            if folder != SIDE_BY_SIDE:
+                item.add_marker(pytest.mark.xdist_group(folder))
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Kube:
     def __call__(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """A command's output; with `check`, its error is the test's."""
         done = subprocess.run(
-            [_kubectl(), *arguments], input=stdin, env=self.env, capture_output=True, text=True, check=False
+            [kubectl(), *arguments], input=stdin, env=self.env, capture_output=True, text=True, check=False
         )
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout if done.returncode == 0 else done.stderr
@@ -96,11 +100,6 @@ class Place:
         return f"{told}\n{logs}"
 
 
-def _kubectl() -> str:
-    beside = ROOT / ".venv/bin/kubectl"
-    return str(beside) if beside.exists() else shutil.which("kubectl") or "kubectl"
-
-
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[Path]:
     """The kubeconfig of a control plane with the CRD and nothing that runs pods."""
@@ -114,47 +113,36 @@ def control_plane() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def kube() -> Iterator[Kube]:
-    """A cluster with a node and the project's images, the operator installed by its chart."""
-    home = Path(tempfile.mkdtemp(prefix="node-"))
-    node.make_bridge()
-    started = plane.start(home / "cluster", nodes=True)
-    try:
-        node.start(started)
-        for image in (images.OPERATOR, images.TRAINER):
-            images.build(image)
-            node.load_image(started, image)
-        found = Kube(started.kubeconfig)
-        install(found)
-        yield found
-    finally:
-        node.stop(started)
-        shutil.rmtree(home, ignore_errors=True)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A cluster with a node, MinIO, the project's images, and the operator installed by its chart.
 
-
-def install(kube: Kube) -> None:
-    """helm install, in a namespace that enforces the restricted standard."""
-    kube("create", "namespace", SYSTEM)
-    kube("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-    values = {}
-    for key, image in (("image", images.OPERATOR), ("trainer.image", images.TRAINER)):
-        values[f"{key}.repository"], _, values[f"{key}.tag"] = image.rpartition(":")
-    given = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    command = [str(helm()), "install", "finetune-operator", str(CHART), "-n", SYSTEM, "--wait", "--timeout", "2m"]
-    done = subprocess.run([*command, *given], env=kube.env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stderr}\n{kube('get', 'pods,events', '-n', SYSTEM, check=False)}"
+    One for all test processes; or the one that FINETUNE_TEST_CLUSTER (a folder of `make cluster`) or
+    FINETUNE_TEST_KUBECONFIG (anybody's, with the AWS variables for its storage) leads to, which is left up.
+    """
+    if folder := os.environ.get("FINETUNE_TEST_CLUSTER"):
+        yield at(Path(folder))
+    elif kubeconfig := os.environ.get("FINETUNE_TEST_KUBECONFIG"):
+        yield elsewhere(Path(kubeconfig))
+    else:
+        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+        with shared(Path(tempfile.gettempdir()) / f"lab-{run[:8]}") as made:
+            yield made
 
 
 @pytest.fixture(scope="session")
-def storage(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    """A bucket with tiny data in a real MinIO that pods reach."""
-    folder = tmp_path_factory.mktemp("storage")
-    with run_minio(folder / "minio", address=NODE_IP) as server:
-        client = server.client()
-        client.make_bucket("runs")
-        bucket = Bucket(client, "runs", server.endpoint, server.access_key, server.secret_key)
-        put_tiny_data(bucket, folder / "data")
-        yield bucket
+def kube(lab: Lab) -> Kube:
+    """kubectl on the lab's cluster."""
+    return Kube(lab.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def storage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Bucket:
+    """A bucket of this process with tiny data in the lab's MinIO, which pods reach."""
+    client, name = lab.storage.client(), f"runs-{uuid.uuid4().hex[:8]}"
+    client.make_bucket(name)
+    bucket = Bucket(client, name, lab.storage.endpoint, lab.storage.access_key, lab.storage.secret_key)
+    put_tiny_data(bucket, tmp_path_factory.mktemp("storage") / "data")
+    return bucket
 
 
 @pytest.fixture

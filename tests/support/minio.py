@@ -92,21 +92,34 @@ class S3Server:
 def run_minio(folder: Path, *, tls: bool = False, address: str = "127.0.0.1") -> Iterator[S3Server]:
     """A server on a free port of `address` with its data in `folder`, until the end of the block."""
     (port,) = free_ports(1)
-    scheme, ca_file = "http", None
+    server = make_server(folder, f"{address}:{port}", tls=tls)
+    with running(command_of(server), lambda: is_ready(server), folder / "minio.log", environment()):
+        yield server
+
+
+def make_server(folder: Path, address: str, *, tls: bool = False) -> S3Server:
+    """A server to be started at `address`, host and port, with its files in `folder`."""
     certificates = folder / "certs"
     certificates.mkdir(parents=True, exist_ok=True)
-    if tls:
-        scheme, ca_file = "https", make_certificates(certificates)
-    server = S3Server(f"{scheme}://{address}:{port}", ACCESS_KEY, SECRET_KEY, folder / "data", ca_file)
-    command: list[str | Path] = [
-        go_program(MODULE, VERSION),
-        "server",
-        "--quiet",
-        f"--certs-dir={certificates}",
-        f"--address={address}:{port}",
-        str(server.folder),
-    ]
-    env = {
+    scheme, ca_file = ("https", make_certificates(certificates)) if tls else ("http", None)
+    return S3Server(f"{scheme}://{address}", ACCESS_KEY, SECRET_KEY, folder / "data", ca_file)
+
+
+def command_of(server: S3Server) -> list[str | Path]:
+    """What starts `server`, with environment()."""
+    certificates, address = server.folder.parent / "certs", server.endpoint.partition("://")[2]
+    options = ["server", "--quiet", f"--certs-dir={certificates}", f"--address={address}"]
+    return [go_program(MODULE, VERSION), *options, str(server.folder)]
+
+
+def is_ready(server: S3Server) -> bool:
+    """Whether `server` takes requests."""
+    return answers(f"{server.endpoint}/minio/health/ready", server.ca_file)
+
+
+def environment() -> dict[str, str]:
+    """Of a server's process."""
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MINIO_"))},
         "MINIO_ROOT_USER": ACCESS_KEY,
         "MINIO_ROOT_PASSWORD": SECRET_KEY,
@@ -114,8 +127,6 @@ def run_minio(folder: Path, *, tls: bool = False, address: str = "127.0.0.1") ->
         "MINIO_UPDATE": "off",
         "MINIO_CI_CD": "on",  # allows data on the root file system
     }
-    with running(command, lambda: answers(f"{server.endpoint}/minio/health/ready", ca_file), folder / "minio.log", env):
-        yield server
 
 
 @pytest.fixture(scope="session")
