@@ -8,10 +8,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client, config
 
 from tests.cluster import plane
 from tests.cluster.lab import SYSTEM, Lab, at, elsewhere, kubectl, shared
@@ -71,6 +73,17 @@ class Kube:
         items: list[Json] = json.loads(self("get", kind, "-n", namespace, "-o", "json"))["items"]
         return items
 
+    def read(self, path: str) -> Json:
+        """The API server's answer, by a connection that stays open: for what is asked for again and again."""
+        asked = self._client.param_serialize("GET", path, auth_settings=["BearerToken"])
+        answer: Json = json.loads(self._client.call_api(*asked).read())
+        return answer
+
+    @cached_property
+    def _client(self) -> client.ApiClient:
+        made: client.ApiClient = config.new_client_from_config(str(self.kubeconfig))
+        return made
+
 
 @dataclass(frozen=True)
 class Place:
@@ -82,7 +95,8 @@ class Place:
 
     def status(self, run: str) -> Json:
         """A run's status."""
-        status: Json = self.kube.get("ftr", run, self.namespace)["status"]
+        path = f"/apis/finetune.dev/v1alpha1/namespaces/{self.namespace}/finetuneruns/{run}"
+        status: Json = self.kube.read(path)["status"]
         return status
 
     def until(self, run: str, reached: Callable[[Json], bool], seconds: float = PATIENCE_S) -> Json:

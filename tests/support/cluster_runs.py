@@ -1,17 +1,21 @@
-"""Runs for a cluster: tiny pictures and a tiny model in a bucket, trained in seconds on a CPU."""
+"""Runs for a cluster: tiny pictures and a tiny model in a bucket, trained in seconds on a CPU, or by the stand-in."""
 
 import io
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from minio import Minio
 
+from tests.cluster.images import STAND_IN
+from tests.support.minio import S3Server
 from tests.support.models import tiny_open_clip_dir
 from tests.support.pictures import make_pictures, write_table
 
 Json = dict[str, Any]
 TRAINER_REQUESTS = {"cpu": "100m", "memory": "1500Mi", "ephemeral-storage": "1Gi"}
+STAND_IN_REQUESTS = {"cpu": "10m", "memory": "64Mi", "ephemeral-storage": "64Mi"}
 IMAGES = 90
 
 
@@ -49,6 +53,16 @@ class Bucket:
         """What lies below `prefix`."""
         found = self.client.list_objects(self.name, prefix, recursive=True)
         return [entry.object_name for entry in found if entry.object_name]
+
+    def at(self, endpoint: str) -> "Bucket":
+        """The same bucket by another way, such as a proxy."""
+        return replace(self, endpoint=endpoint)
+
+    def as_user(self, name: str, policy: str) -> "Bucket":
+        """The same bucket with the keys of a user who has one of MinIO's policies; called again, it changes that."""
+        server = S3Server(self.endpoint, self.access_key, self.secret_key, Path())
+        user = server.add_user(name, f"{name}-secret", policy)
+        return replace(self, access_key=user.access_key, secret_key=user.secret_key)
 
     def secret(self, name: str = "finetune-storage") -> Json:
         """The Secret that a run reads its keys from."""
@@ -91,3 +105,10 @@ def tiny_run(bucket: str, name: str, *, output: str | None = None, compute: Json
             **spec,
         },
     }
+
+
+def stand_in_run(bucket: str, name: str, script: Json, *, compute: Json | None = None, **spec: Any) -> Json:
+    """A FinetuneRun that the stand-in carries out as `script` says, without any data."""
+    said = {"name": "STAND_IN", "value": json.dumps(script)}
+    stands = {"image": STAND_IN, "resources": {"requests": dict(STAND_IN_REQUESTS)}, "sharedMemory": "16Mi"}
+    return tiny_run(bucket, name, compute={**stands, "env": [said], **(compute or {})}, **spec)

@@ -120,8 +120,8 @@ class FaultProxy:
 
 
 @contextmanager
-def run_proxy(server: S3Server) -> Iterator[FaultProxy]:
-    """A proxy in front of a server that speaks plain HTTP, until the end of the block."""
+def run_proxy(server: S3Server, address: str = "127.0.0.1") -> Iterator[FaultProxy]:
+    """A proxy at `address` in front of a server that speaks plain HTTP, until the end of the block."""
     host, _, port = server.endpoint.removeprefix("http://").partition(":")
     proxy = FaultProxy("")
 
@@ -130,8 +130,8 @@ def run_proxy(server: S3Server) -> Iterator[FaultProxy]:
             with suppress(OSError), socket.create_connection((host, int(port))) as upstream:
                 _pass_on(self.request, upstream, proxy)
 
-    with _Listener(("127.0.0.1", 0), Handler) as listener:
-        proxy.endpoint = f"http://127.0.0.1:{listener.server_address[1]}"
+    with _Listener((address, 0), Handler) as listener:
+        proxy.endpoint = f"http://{address}:{listener.server_address[1]}"
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
