@@ -55,7 +55,10 @@ def main() -> None:
 def _bring_up(home: Path) -> None:
     began = time.monotonic()
     print("bringing up a cluster with a node; the first time it is built, for about half an hour", file=sys.stderr)
-    lab = up(home)
+    try:
+        lab = up(home)
+    except RuntimeError as error:
+        sys.exit(str(error))
     _fill(lab)
     print(
         NEXT.format(

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ CHART = ROOT / "charts/finetune-operator"
 SYSTEM = "finetune-system"
 """The operator's namespace; it enforces the restricted standard."""
 STORAGE = "storage.json"
+RECORD = Path(tempfile.gettempdir()) / "finetune-lab.json"
+"""Where this machine's lab is: its addresses are fixed, so there is one at a time."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,16 @@ def kubectl() -> Path:
     return beside if beside.exists() else Path(shutil.which("kubectl") or "kubectl")
 
 
-def up(home: Path) -> Lab:
-    """Bring one up in the empty folder `home`; what was started of it is ended where that fails."""
-    node.make_bridge()
+def up(home: Path, owner: int = 0) -> Lab:
+    """Bring one up in the empty folder `home`; what was started of it is ended where that fails.
+
+    With `owner`, a process's id, it may be taken down by others once that process is gone. Raises RuntimeError where
+    this machine has a lab already.
+    """
+    _make_room()
+    RECORD.write_text(json.dumps({"home": str(home), "owner": owner}))
     try:
+        node.make_bridge()
         started = plane.start(home, nodes=True)
         node.start_services(started)
         first = Node(started)
@@ -93,6 +102,17 @@ def elsewhere(kubeconfig: Path) -> Lab:
     return Lab(kubeconfig, S3Server(os.environ["AWS_ENDPOINT_URL"], *keys, Path("/nonexistent")), None)
 
 
+def _make_room() -> None:
+    """End the lab of test processes that were killed; raise for one that is in use."""
+    if not RECORD.exists():
+        return
+    stored = json.loads(RECORD.read_text())
+    home, owner = Path(stored["home"]), stored["owner"]
+    if (home / plane.PORT_FILE).exists() and (not owner or Path(f"/proc/{owner}").exists()):
+        raise RuntimeError(f"a test cluster is up in {home}: `python -m tests.cluster down {home}` ends it")
+    down(home)
+
+
 def down(home: Path) -> None:
     """End all of it, and remove its files."""
     if (home / plane.PORT_FILE).exists():
@@ -102,6 +122,7 @@ def down(home: Path) -> None:
                 Node(started, number).stop()
         started.parts.kill()
     shutil.rmtree(home, ignore_errors=True)
+    RECORD.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -111,7 +132,7 @@ def shared(folder: Path) -> Iterator[Lab]:
     home, users = folder / "cluster", folder / "users"
     with _locked(folder):
         count = int(users.read_text()) if users.exists() else 0
-        lab = at(home) if count else up(home)
+        lab = at(home) if count else up(home, _owner())
         users.write_text(str(count + 1))
     try:
         yield lab
@@ -164,3 +185,8 @@ def _run(*command: str, kubeconfig: Path, stdin: str | None = None) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}:\n{done.stderr}")
     return done.stdout
+
+
+def _owner() -> int:
+    """The process that lives as long as the test run."""
+    return os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()

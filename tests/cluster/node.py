@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,12 @@ class Node:
         """containerd's."""
         return self.home / "containerd.sock"
 
-    def start(self) -> None:
+    def start(self, taints: Sequence[Mapping[str, str]] = ()) -> None:
         """Join, and wait until it is ready."""
         (self.home / "cni").mkdir(parents=True)
         (self.home / "cni/10-bridge.conflist").write_text(json.dumps(_network(self)))
         (self.home / "containerd.toml").write_text(_containerd(self.home))
-        (self.home / "kubelet.json").write_text(json.dumps(_kubelet(self)))
+        (self.home / "kubelet.json").write_text(json.dumps({**_kubelet(self), "registerWithTaints": list(taints)}))
         _run("ip", "addr", "replace", f"{self.address}/16", "dev", BRIDGE)
         for folder in self._cgroups():  # kubelet wants its root to exist in each hierarchy
             folder.mkdir(exist_ok=True)
