@@ -1,6 +1,7 @@
 """What a decision says: writes to make, the new status, what to tell, and when to look again."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,11 +23,13 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class PatchJob:
-    """Change the Job of that uid by a merge patch of its spec."""
+    """Change the Job of that uid by a merge patch of its spec and annotations."""
 
     name: str
     uid: str
     spec: dict[str, Any]
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+    """None takes one away."""
 
     def __str__(self) -> str:
         return f"patch Job/{self.name} {self.spec}"

@@ -47,9 +47,9 @@ class Applier:
         for action in plan.actions:
             if isinstance(action, CreateJob):
                 made = await self._create(run, action)
-                if made is None and self._caches.rejections.get(run.key) != observed.rejection:
+                if made is None:
                     return False
-                if made is not None and status is not None:
+                if status is not None:
                     status = status.model_copy(update={"job_uid": made.uid})
             elif isinstance(action, PatchJob):
                 await self._patch(run.key, action)
@@ -80,7 +80,7 @@ class Applier:
             if error.status == CONFLICT:
                 return await self._already_there(run)
             if error.status in REFUSED:
-                self._caches.rejections[run.key] = Rejection(error.status, error.message)
+                self._caches.rejections[run.key] = Rejection(error.status, error.message, self._now())
                 return None
             raise
         self._caches.rejections.pop(run.key, None)
@@ -94,14 +94,14 @@ class Applier:
         self._caches.put_job(run.key, job)
         if job.run_uid == run.uid:
             return job
-        self._caches.rejections[run.key] = Rejection(
-            CONFLICT, f"a Job {job.name} that is not this run's exists: delete it, or give the run another name"
-        )
+        said = f"a Job {job.name} that is not this run's exists: delete it, or give the run another name"
+        self._caches.rejections[run.key] = Rejection(CONFLICT, said, self._now())
         return None
 
     async def _patch(self, key: RunKey, action: PatchJob) -> None:
         self._check()
-        body = {"metadata": {"uid": action.uid}, "spec": action.spec}
+        metadata = {"uid": action.uid} | ({"annotations": dict(action.annotations)} if action.annotations else {})
+        body = {"metadata": metadata, "spec": action.spec}
         self._caches.put_job(key, JobView.from_object(await self._api.patch(job_path(key), body)))
 
     async def _write_status(self, run: RunView, status: FinetuneRunStatus) -> None:

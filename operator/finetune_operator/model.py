@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from finetune_operator.objects import Condition, Json, conditions_of, moment
-from finetune_sdk.api.run import FinetuneRun, FinetuneRunSpec
+from finetune_operator.stored import read_spec, read_status
+from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.api.status import FinetuneRunStatus
 from finetune_sdk.contract import CONTAINER, RUN_LABEL, RUN_UID_LABEL, ProgressReport
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+SUSPENDED_ANNOTATION = "finetune.dev/suspended"
+"""On a Job that the operator itself suspended: only such a one may it start again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,8 +39,9 @@ class RunView:
     deleting: bool
     created_at: datetime
     spec: FinetuneRunSpec | None
-    """None where the stored spec is not one that this version reads: `mistakes` says why."""
+    """Where this version does not read all of it, the part that it does, or None."""
     mistakes: tuple[str, ...]
+    """What of the stored spec this version does not read, a sentence each."""
     status: FinetuneRunStatus
     stored_status: Json
     """The status as it is stored, for the difference to the new one."""
@@ -46,7 +50,7 @@ class RunView:
     def from_object(cls, document: Json) -> Self:
         """The view of a FinetuneRun as the API server has it."""
         metadata = document["metadata"]
-        spec, mistakes = _spec(document)
+        spec, mistakes = read_spec(document)
         stored = document.get("status") or {}
         return cls(
             key=RunKey(metadata["namespace"], metadata["name"]),
@@ -58,9 +62,14 @@ class RunView:
             created_at=moment(metadata["creationTimestamp"]),
             spec=spec,
             mistakes=mistakes,
-            status=_status(stored),
+            status=read_status(stored),
             stored_status=stored,
         )
+
+    @property
+    def queue(self) -> str:
+        """Kueue's queue that the run asks for; empty: none."""
+        return self.labels.get(QUEUE_LABEL, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +90,19 @@ class JobView:
     backoff_limit: int
     ttl: int | None
     image: str
+    run: str = ""
+    """The run's name by its label; empty where it is no Job of ours."""
+    queue: str = ""
+    """Kueue's queue by its label."""
+    suspended_by_us: bool = False
+    started_at: datetime | None = None
+    """When it was made or, if later, last resumed; None while it has never been at work."""
 
     @classmethod
     def from_object(cls, document: Json) -> Self:
         """The view of a Job as the API server has it."""
         metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
+        labels, started = metadata.get("labels") or {}, status.get("startTime")
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -101,6 +118,10 @@ class JobView:
             backoff_limit=spec.get("backoffLimit", 6),
             ttl=spec.get("ttlSecondsAfterFinished"),
             image=spec["template"]["spec"]["containers"][0]["image"],
+            run=labels.get(RUN_LABEL, ""),
+            queue=labels.get(QUEUE_LABEL, ""),
+            suspended_by_us=SUSPENDED_ANNOTATION in (metadata.get("annotations") or {}),
+            started_at=moment(started) if started else None,
         )
 
     @property
@@ -117,6 +138,17 @@ class JobView:
     def finished(self) -> bool:
         """Whether it is over."""
         return self.completed or self.failed_for_good
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When it was over; None where it is not, or does not say."""
+        over = self.conditions.get("Complete" if self.completed else "Failed")
+        return over.at if over is not None and over.true else None
+
+    @property
+    def resuming(self) -> bool:
+        """Whether it is to run again, and its controller has not seen so yet."""
+        return not self.suspended and self._is("Suspended")
 
     def _is(self, kind: str) -> bool:
         condition = self.conditions.get(kind)
@@ -164,14 +196,14 @@ class PodView:
         state = _container_state(status)
         running, ended = state.get("running"), state.get("terminated")
         waiting = state.get("waiting") or {}
-        started = (running or ended or {}).get("startedAt")
+        started, created = (running or ended or {}).get("startedAt"), moment(metadata["creationTimestamp"])
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
             run=labels.get(RUN_LABEL, ""),
             run_uid=labels.get(RUN_UID_LABEL, ""),
             job_uid=_owner(metadata),
-            created_at=moment(metadata["creationTimestamp"]),
+            created_at=created,
             phase=status.get("phase", "Pending"),
             node=document.get("spec", {}).get("nodeName", ""),
             ip=status.get("podIP", ""),
@@ -180,7 +212,8 @@ class PodView:
             message=status.get("message", ""),
             conditions=conditions_of(status),
             waiting=(waiting.get("reason", ""), waiting.get("message", "")),
-            started_at=moment(started) if started else None,
+            # A node's clock may be behind, and of a container that could not be started it says 1970.
+            started_at=max(moment(started), created) if started else None,
             ended=_ended(ended) if ended else None,
         )
 
@@ -239,6 +272,7 @@ class Rejection:
 
     code: int
     message: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,27 +304,6 @@ class Observed:
     def own_job(self) -> JobView | None:
         """The Job, if it is this run's."""
         return self.job if self.job is not None and self.job.run_uid == self.run.uid else None
-
-
-def _spec(document: Json) -> tuple[FinetuneRunSpec | None, tuple[str, ...]]:
-    read = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
-    try:
-        run = FinetuneRun.model_validate({**read, "metadata": {"name": document["metadata"]["name"]}})
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        return None, tuple(lines)
-    return run.spec, ()
-
-
-def _status(stored: Json) -> FinetuneRunStatus:
-    """The stored status; one that another version wrote is read as far as this one knows it."""
-    known = {field.alias or name for name, field in FinetuneRunStatus.model_fields.items()}
-    kept = {key: value for key, value in stored.items() if key in known}
-    try:
-        return FinetuneRunStatus.model_validate(kept)
-    except ValidationError as error:
-        broken = {one["loc"][0] for one in error.errors()}
-        return FinetuneRunStatus.model_validate({key: value for key, value in kept.items() if key not in broken})
 
 
 def _owner(metadata: Json) -> str:

@@ -1,20 +1,24 @@
 """One run's next step, decided from values alone: no clock, client, environment or logger."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from finetune_operator.actions import Action, CreateJob, DeleteJob, PatchJob, Plan
 from finetune_operator.manifests import build_job, job_name
-from finetune_operator.manifests.job import FINAL_CODES, is_queued_by_kueue
-from finetune_operator.model import JobView, Observed, PodView
-from finetune_operator.policies.attempts import attempt_changes
-from finetune_operator.policies.cause import Cause, cause_of_job, cause_of_pod, termination_of
-from finetune_operator.policies.clocks import active_deadline, active_seconds, clocks, start_deadline
-from finetune_operator.policies.conditions import conditions_for
-from finetune_operator.policies.progress import progress_changes, reporting, result_changes
-from finetune_operator.policies.starting import QUIET, why_not_running
+from finetune_operator.model import SUSPENDED_ANNOTATION, JobView, Observed
+from finetune_operator.policies.attempts import attempt_changes, end_changes
+from finetune_operator.policies.cause import Cause, cause_of_job, joined, result_told
+from finetune_operator.policies.clocks import active_deadline, active_seconds, clocks, start_deadline, waiting_seconds
+from finetune_operator.policies.conditions import conditions_for, followed
+from finetune_operator.policies.following import AT_WORK, standing_of
+from finetune_operator.policies.lost import lost_cause, next_loss
+from finetune_operator.policies.progress import progress_changes, reporting, result_changes, standstill
+from finetune_operator.policies.starting import QUIET
 from finetune_operator.policies.telling import tell_of
 from finetune_operator.policies.validity import mistakes_of
+from finetune_operator.policies.waiting import in_the_way, refused
+from finetune_operator.policies.words import bounded
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api import reasons
 from finetune_sdk.api.run import FinetuneRunSpec
@@ -22,21 +26,22 @@ from finetune_sdk.api.status import FinetuneRunStatus
 
 Changes = dict[str, Any]
 FINISHED = ("Succeeded", "Failed")
-MAX_MESSAGE = 4096
+NEWER = "This operator does not know all of the spec: upgrade it, then raise spec.lifecycle.restart"
 
 
 def plan(observed: Observed, now: datetime, settings: PlanSettings) -> Plan:
     """What to do about the run now; `now` is UTC. A user's mistake is a status, never an exception."""
-    run = observed.run
+    run, job = observed.run, observed.own_job
     if run.deleting:  # its Job and pods go by their owner references
         return Plan()
     step = _Step(observed, now.replace(microsecond=0), settings)
     if run.status.state in FINISHED and not _is_restarted(observed):
         return step.clean_up()
-    if mistakes := mistakes_of(run):
-        return step.fail(Cause(reasons.INVALID_SPEC, "\n".join(mistakes)))
-    if run.spec is None:
-        raise AssertionError("a run without a spec has mistakes")
+    if (job is None or _is_restarted(observed)) and (mistakes := mistakes_of(run)):
+        said = "\n".join(mistakes)
+        return step.fail(Cause(reasons.INVALID_SPEC, f"{said}\n{NEWER}" if run.mistakes else said))
+    if run.spec is None:  # made by an operator that could read it: it goes on until one is there again
+        return Plan()
     return step.go_on(run.spec)
 
 
@@ -59,203 +64,183 @@ class _Step:
     def clean_up(self) -> Plan:
         """A finished run starts nothing: its generation is followed, what is left over is cleared away."""
         actions: list[Action] = []
-        job, spec = self.job, self.run.spec
+        job, spec, generation = self.job, self.run.spec, self.run.generation
         if job is not None and not job.deleting:
-            ttl = spec.lifecycle.ttl_seconds_after_finished if spec is not None else None
+            ttl = spec.lifecycle.ttl_seconds_after_finished if spec is not None else job.ttl
             if not job.finished:
                 actions.append(DeleteJob(job.name, job.uid))
-            elif ttl is not None and job.ttl != ttl:
+            elif job.ttl != ttl:
                 actions.append(PatchJob(job.name, job.uid, {"ttlSecondsAfterFinished": ttl}))
-        changed = self.status.observed_generation != self.run.generation
-        status = self.status.model_copy(update={"observed_generation": self.run.generation}) if changed else None
+        status = None
+        if self.status.observed_generation != generation:
+            seen = {"observed_generation": generation, "conditions": followed(self.status.conditions, generation)}
+            status = self.status.model_copy(update=seen)
         return Plan(tuple(actions), status, needs_fresh=bool(actions) and not self.observed.fresh)
 
     def go_on(self, spec: FinetuneRunSpec) -> Plan:
         """A run that is not over."""
-        if _is_restarted(self.observed):
-            return self.restart(spec)
         job = self.job
+        if _is_restarted(self.observed) or self._is_left_over(job):
+            return self.restart(spec)
+        if job is not None and job.completed:
+            return self.succeed(job)
+        if job is not None and job.failed_for_good:
+            return self.fail(cause_of_job(job, self.observed, spec, self.settings))
         if job is None or job.deleting:
             return self.without_job(spec)
-        if job.completed:
-            return self.succeed()
-        if job.failed_for_good:
-            return self.fail(cause_of_job(job, self.observed, spec, self.settings))
         if spec.suspend:
             return self.suspend(job)
         if (late := self.too_late(spec)) is not None:
             return self.fail(late)
         if job.suspended:
-            return self.resume(spec, job)
+            return self.resume(job)
         return self.follow(spec, job)
+
+    def _is_left_over(self, job: JobView | None) -> bool:
+        """A Job of before a restart, or of another queue, whose deletion was decided and not yet made."""
+        return (
+            job is not None and not job.deleting and self.status.state == "Pending" and job.uid == self.status.job_uid
+        )
 
     def restart(self, spec: FinetuneRunSpec) -> Plan:
         """Begin a failed run again on its output: its Job goes, all that is known of training stays."""
-        actions: tuple[Action, ...] = ()
-        if self.job is not None and not self.job.deleting:
-            actions = (DeleteJob(self.job.name, self.job.uid),)
-        changes = {
-            "restarts": spec.lifecycle.restart,
-            "job_uid": None,
-            "completion_time": None,
-            "waiting_seconds": 0.0,
-            "start_time": None,
-        }
-        cause = Cause("", f"starts again: spec.lifecycle.restart is {spec.lifecycle.restart}")
-        return self.say("Pending", cause, changes, actions, wake=self.now + timedelta(seconds=1))
+        changes: Changes = {}
+        if self.status.state == "Failed":
+            changes = {"restarts": spec.lifecycle.restart, "completion_time": None, "start_time": None, "image": None}
+            changes["waiting_seconds"] = 0.0
+            cause = Cause("", f"starts again: spec.lifecycle.restart is {spec.lifecycle.restart}")
+        else:
+            cause = Cause(self.status.reason, self.status.message)
+        return self.say("Pending", cause, changes, self._deletion(), wake=self.now + timedelta(seconds=1))
 
     def without_job(self, spec: FinetuneRunSpec) -> Plan:
         """No Job, or one that is going: make it, as soon as no pod of the name lives."""
-        living = self.observed.living_pods
         if spec.suspend:
-            return self.say("Suspending", self._saving(living)) if living else self.say("Suspended", _suspended())
+            return self._stopping({}, ())
         if (late := self.too_late(spec)) is not None:
             return self.fail(late)
-        if living or self.job is not None or self.observed.job is not None:
-            names = ", ".join(pod.name for pod in living) or f"Job {job_name(self.run.key.name)}"
-            waits = Cause(reasons.WAITING_FOR_PREVIOUS_PODS, f"{names} of an earlier start must end first")
-            return self.say("Pending", waits, wake=self.now + self.settings.look_again)
-        if (refused := self.observed.rejection) is not None:
-            cause = Cause(reasons.JOB_REJECTED, f"the API server refuses the Job: {refused.message}")
-            again = self.say("Starting", cause, wake=self.now + self.settings.look_again)
-            return Plan((self._create(spec),), again.status, again.tells, again.wake_at, again.needs_fresh)
-        image = self.status.image or spec.compute.image or self.settings.trainer_image
-        changes = {"jobs": self.status.jobs + 1, "image": image, "job_name": job_name(self.run.key.name)}
-        state = "Queued" if is_queued_by_kueue(self.run) else "Starting"
-        cause = _queued(self.run.labels) if state == "Queued" else QUIET
-        return self.say(state, cause, changes, (self._create(spec),))
-
-    def _create(self, spec: FinetuneRunSpec) -> CreateJob:
+        vanished = self.status.state in AT_WORK
+        state = "Retrying" if vanished else "Pending"
+        if (cause := in_the_way(self.observed, self.settings, self.now)) is not None:
+            return self.say(state, cause, wake=self.now + self.settings.look_again)
+        if (no := refused(self.observed, self.settings, self.now)) is not None:
+            return self.say(state, no[0], wake=no[1])
+        name = job_name(self.run.key.name)
         image = self.status.image or spec.compute.image or self.settings.trainer_image
         job = build_job(self.run, spec, self.settings, image=image, attempt=self.status.jobs + 1)
-        return CreateJob(job_name(self.run.key.name), job)
+        changes = {"jobs": self.status.jobs + 1, "image": image, "job_name": name}
+        actions = (CreateJob(name, job),)
+        if self.run.queue:
+            return self.say("Queued", self._queued(self.run.queue), changes, actions)
+        if vanished:
+            said = (
+                f"Job {name} was deleted before its end: it is made again, and its pod goes on from the last checkpoint"
+            )
+            return self.say("Retrying", Cause(reasons.BACKING_OFF, said), changes, actions)
+        return self.say("Starting", QUIET, changes, actions)
 
     def suspend(self, job: JobView) -> Plan:
         """Asked to stop: pods save and end. A queued run's Job is deleted, since Kueue starts what others suspend."""
         actions: tuple[Action, ...] = ()
-        if is_queued_by_kueue(self.run):
-            actions = (DeleteJob(job.name, job.uid),)
+        if self.run.queue or job.queue:
+            actions = self._deletion()
         elif not job.suspended:
-            actions = (PatchJob(job.name, job.uid, {"suspend": True}),)
-        living = self.observed.living_pods
-        if living or job.active:
-            return self.say("Suspending", self._saving(living), {"job_uid": job.uid}, actions)
-        return self.say("Suspended", _suspended(), {"job_uid": job.uid}, actions)
+            actions = (PatchJob(job.name, job.uid, {"suspend": True}, {SUSPENDED_ANNOTATION: "true"}),)
+        return self._stopping(
+            {**self._adopted(job), **attempt_changes(self.observed, job)}, actions, busy=job.active > 0
+        )
 
-    def resume(self, spec: FinetuneRunSpec, job: JobView) -> Plan:
-        """A suspended Job of a run that is to run: Kueue's to start if it is queued, else ours."""
-        if is_queued_by_kueue(self.run):
-            return self.say("Queued", _queued(self.run.labels), {"job_uid": job.uid})
-        action = PatchJob(job.name, job.uid, {"suspend": False})
-        return self.say("Starting", Cause("", "resumes"), {"job_uid": job.uid}, (action,), spec=spec)
+    def _stopping(self, changes: Changes, actions: tuple[Action, ...], *, busy: bool = False) -> Plan:
+        living = self.observed.living_pods
+        if not living and not busy:
+            begun = self.status.start_time is not None or "start_time" in changes
+            goes = "goes on from the last checkpoint" if begun else "starts it"
+            return self.say("Suspended", Cause("", f"no pod is left; spec.suspend: false {goes}"), changes, actions)
+        names = ", ".join(pod.name for pod in living) or "the pod"
+        cause = lost_cause(living, self.settings, self.now) or Cause("", f"{names} saves and ends")
+        return self.say("Suspending", cause, changes, actions, wake=next_loss(living, self.settings, self.now))
+
+    def resume(self, job: JobView) -> Plan:
+        """A suspended Job of a run that is to run: ours to start only where it was ours to suspend."""
+        changes = {**self._adopted(job), **attempt_changes(self.observed, job)}
+        if not job.suspended_by_us:
+            waits, living = self._queued(job.queue), self.observed.living_pods
+            state = "Suspending" if living else "Queued"
+            return self.say(state, waits, changes, wake=next_loss(living, self.settings, self.now))
+        if self.run.queue != job.queue:  # Kueue reads the Job's label, which is as it was when the Job was made
+            said = f"the Job is made anew, for Kueue's queue {self.run.queue}"
+            return self.say("Pending", Cause("", said), changes, self._deletion(), wake=self.now + timedelta(seconds=1))
+        action = PatchJob(job.name, job.uid, {"suspend": False}, {SUSPENDED_ANNOTATION: None})
+        return self.say("Starting", QUIET, changes, (action,))
 
     def follow(self, spec: FinetuneRunSpec, job: JobView) -> Plan:
         """The Job is at work: say where it is."""
-        changes: Changes = {**self._adopted(job), **attempt_changes(self.observed, job)}
-        actions: list[Action] = []
+        changes = {**self._adopted(job), **attempt_changes(self.observed, job)}
+        actions: tuple[Action, ...] = ()
         if job.backoff_limit != spec.lifecycle.max_retries:
-            actions.append(PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}))
-        pods = [pod for pod in self.observed.own_pods if pod.job_uid == job.uid]
-        living = next((pod for pod in reversed(pods) if pod.living), None)
-        wake = self._lost_at(living)
-        if living is not None and (lost := self._lost(living)) is not None:
-            return self.say("Retrying", lost, changes, tuple(actions), spec=spec)
-        if living is not None and living.running and not living.deleting:
-            return self._running(living, changes, tuple(actions), spec)
-        ended = next((pod for pod in reversed(pods) if pod.ended is not None or not pod.living or pod.deleting), None)
-        if ended is not None and ended.ended is not None and ended.ended.exit_code in (0, *FINAL_CODES):
-            return self.say("Running", Cause("", ""), changes, tuple(actions), spec=spec)  # the Job is about to say so
-        held = why_not_running(self.observed, job, living if living is None or not living.deleting else None, spec)
-        if ended is None and self.status.attempts == 0 and not changes.get("attempts"):
-            return self.say("Starting", held, changes, tuple(actions), wake=wake, spec=spec)
-        if held is QUIET:
-            held = self._went_wrong(ended, spec)
-        return self.say("Retrying", held, changes, tuple(actions), wake=wake, spec=spec)
+            actions = (PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}),)
+        stands = standing_of(self.observed, job, spec, self.settings, self.now)
+        reports = None
+        if stands.running is not None:
+            changes |= progress_changes(self.observed, stands.running, self.settings, self.now)
+            reports = reporting(self.observed, stands.running, self.settings)
+        return self.say(stands.state, stands.cause, changes, actions, wake=stands.wake, reports=reports)
 
     def _adopted(self, job: JobView) -> Changes:
         """A Job that the status does not know yet: made just before this operator, or the one before it, ended."""
         if self.status.job_uid == job.uid:
             return {}
-        return {"job_uid": job.uid, "job_name": job.name, "image": job.image, "jobs": max(1, self.status.jobs)}
-
-    def _went_wrong(self, ended: PodView | None, spec: FinetuneRunSpec) -> Cause:
-        if ended is None:
-            if self.status.state == "Retrying":
-                return Cause(self.status.reason, self.status.message)
-            return Cause(reasons.BACKING_OFF, "the pod is gone; Kubernetes waits 11 s to 10 min before the next one")
-        cause = cause_of_pod(ended, self.observed, spec, self.settings)
-        if cause.reason in reasons.TERMINAL:  # the Job is about to fail by its policy
-            return Cause(reasons.BACKING_OFF, cause.message)
-        return cause
-
-    def _running(self, pod: PodView, changes: Changes, actions: tuple[Action, ...], spec: FinetuneRunSpec) -> Plan:
-        changes |= progress_changes(self.observed, pod, self.settings, self.now)
-        if self.status.start_time is None:
-            changes["start_time"] = pod.started_at
-        reports = reporting(self.observed, pod, self.settings)
-        return self.say("Running", Cause("", ""), changes, actions, reports=reports, spec=spec)
-
-    def _lost_at(self, pod: PodView | None) -> datetime | None:
-        """When a pod that is being deleted will have to be called lost; all else that may come is told by watches."""
-        return pod.deletion_at + self.settings.lost_after if pod is not None and pod.deletion_at is not None else None
-
-    def _lost(self, pod: PodView) -> Cause | None:
-        """A pod past its grace period on a node that does not answer."""
-        lost_at = self._lost_at(pod)
-        if lost_at is None or self.now < lost_at:
-            return None
-        return Cause(
-            reasons.NODE_LOST,
-            f"node {pod.node} does not answer, and pod {pod.name} cannot be confirmed dead: bring the node back, or "
-            "say that it is gone: "
-            f"kubectl taint node {pod.node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
-        )
+        return {"job_uid": job.uid, "job_name": job.name, "image": job.image, "jobs": self.status.jobs + 1}
 
     def too_late(self, spec: FinetuneRunSpec) -> Cause | None:
         """Which deadline has passed."""
-        ends = active_deadline(self.status, spec.lifecycle)
-        if ends is not None and self.now >= ends:
-            allowed = spec.lifecycle.active_deadline_seconds
+        lifecycle = spec.lifecycle
+        allowed = lifecycle.active_deadline_seconds
+        if allowed is not None and active_seconds(self.status, self.now) >= allowed:
             return Cause(
                 reasons.DEADLINE_EXCEEDED,
                 f"the run was active for {allowed} s, which spec.lifecycle.activeDeadlineSeconds allows: raise it and "
                 "spec.lifecycle.restart, and the run goes on from its last checkpoint",
             )
-        starts = start_deadline(self.status, spec.lifecycle)
-        if starts is not None and self.now >= starts:
-            reason = self.status.reason or reasons.DEADLINE_EXCEEDED
-            allowed = spec.lifecycle.start_deadline_seconds
-            return Cause(
-                reason, f"not started within spec.lifecycle.startDeadlineSeconds of {allowed} s: {self.status.message}"
-            )
-        return None
+        allowed = lifecycle.start_deadline_seconds
+        begun = self.status.start_time is not None or any(pod.started_at for pod in self.observed.own_pods)
+        if allowed is None or begun or waiting_seconds(self.status, self.now) < allowed:
+            return None
+        said = f"not started within spec.lifecycle.startDeadlineSeconds of {allowed} s: {self.status.message}"
+        again = "once that is mended, raise spec.lifecycle.restart to start it again"
+        return Cause(self.status.reason or reasons.DEADLINE_EXCEEDED, joined(said, again))
 
-    def succeed(self) -> Plan:
+    def succeed(self, job: JobView) -> Plan:
         """The Job is complete: the figures are read from where they can be."""
-        pods = [pod for pod in self.observed.own_pods if pod.phase == "Succeeded"]
-        told = termination_of(pods[-1], self.observed) if pods else None
-        changes = {**self._counted(), **result_changes(told)}
+        told = result_told(job, self.observed)
         if told is None or told.result is None:
+            output = self.run.spec.output.uri if self.run.spec is not None else "spec.output.uri"
             unread = "the run is complete, but its figures could not be read; they are in result.json and report.html"
-            cause = Cause(reasons.RESULT_UNREAD, f"{unread} under {self._output()}")
+            cause = Cause(reasons.RESULT_UNREAD, f"{unread} under {output}")
         else:
             cause = Cause(reasons.NO_GAIN if told.reason == reasons.NO_GAIN else "", told.message)
-        return self._end("Succeeded", cause, changes)
+        return self._end("Succeeded", replace(cause, termination=told))
 
     def fail(self, cause: Cause) -> Plan:
         """Over: the evidence goes into the status before anything of it is deleted."""
-        actions: tuple[Action, ...] = ()
-        if self.job is not None and not self.job.finished and not self.job.deleting:
-            actions = (DeleteJob(self.job.name, self.job.uid),)
-        return self._end("Failed", cause, {**self._counted(), **result_changes(cause.termination)}, actions)
+        over = self.job is None or self.job.finished
+        return self._end("Failed", cause, () if over else self._deletion())
 
-    def _counted(self) -> Changes:
-        return attempt_changes(self.observed, self.job) if self.job is not None else {}
+    def _end(self, state: str, cause: Cause, actions: tuple[Action, ...] = ()) -> Plan:
+        """Over since the Job was, also where nobody looked then."""
+        job, spec = self.job, self.run.spec
+        at = min(self.now, job.finished_at or self.now) if job is not None else self.now
+        changes: Changes = {}
+        if job is not None:
+            changes = {**self._adopted(job), **end_changes(self.observed, job, at)}
+        began = changes.get("start_time") or self.status.start_time or at
+        restarts = max(self.status.restarts, spec.lifecycle.restart if spec is not None else 0)
+        ended = {"completion_time": max(at, began), "progress": None, "restarts": restarts}
+        return self.say(state, cause, {**changes, **result_changes(cause.termination), **ended}, actions, at=at)
 
-    def _end(self, state: str, cause: Cause, changes: Changes, actions: tuple[Action, ...] = ()) -> Plan:
-        restarts = self.run.spec.lifecycle.restart if self.run.spec is not None else 0
-        ended = {"completion_time": self.now, "progress": None, "restarts": restarts}
-        return self.say(state, cause, {**changes, **ended}, actions)
+    def _deletion(self) -> tuple[Action, ...]:
+        job = self.job
+        return (DeleteJob(job.name, job.uid),) if job is not None and not job.deleting else ()
 
     def say(
         self,
@@ -266,23 +251,23 @@ class _Step:
         *,
         wake: datetime | None = None,
         reports: bool | None = None,
-        spec: FinetuneRunSpec | None = None,
+        at: datetime | None = None,
     ) -> Plan:
-        """The plan that goes on as `state` because of `cause`."""
-        spec = spec or self.run.spec
-        said: Changes = {"state": state, "reason": cause.reason, "message": cause.message[:MAX_MESSAGE]}
-        said |= {"observed_generation": self.run.generation, **(changes or {}), **clocks(self.status, state, self.now)}
+        """The plan that goes on as `state` because of `cause`, since `at` where that is not now."""
+        spec, generation, changes = self.run.spec, self.run.generation, changes or {}
+        said: Changes = {"state": state, "reason": cause.reason, "message": bounded(cause.message)}
+        said |= {"observed_generation": generation, **changes}
+        if state != "Running" and "progress" not in changes:
+            said["progress"] = standstill(self.status.progress)
+        said |= clocks(
+            self.status.model_copy(update=_restarting(changes)), state, at or self.now, changes.get("start_time")
+        )
         status = self.status.model_copy(update=said)
         status = status.model_copy(update=self._gpu_seconds(status, spec))
-        conditions = conditions_for(
-            status,
-            gated=spec is not None and spec.evaluation.gate is not None,
-            reporting=reports,
-            generation=self.run.generation,
-            now=self.now,
-        )
+        gated = spec is not None and spec.evaluation.gate is not None
+        conditions = conditions_for(status, gated=gated, reporting=reports, generation=generation, now=self.now)
         status = status.model_copy(update={"conditions": conditions})
-        if spec is not None and state not in FINISHED:
+        if spec is not None and not spec.suspend and state not in FINISHED:
             wake = _earliest(wake, active_deadline(status, spec.lifecycle), start_deadline(status, spec.lifecycle))
         changed = status != self.status
         turning = bool(actions) or (state in FINISHED and changed)
@@ -299,22 +284,22 @@ class _Step:
         if spec is None or (status.active_since is not None and status.progress == self.status.progress):
             return {}
         gpus = spec.compute.nodes * spec.compute.gpus_per_node
-        return {"gpu_seconds": round(gpus * active_seconds(status, self.now), 1)}
+        return {"gpu_seconds": max(status.gpu_seconds, round(gpus * active_seconds(status, self.now), 1))}
 
-    def _saving(self, living: tuple[PodView, ...]) -> Cause:
-        return Cause("", f"{', '.join(pod.name for pod in living) or 'the pod'} saves and ends")
+    def _queued(self, queue: str) -> Cause:
+        """Who holds the Job back, and where to look."""
+        namespace, job = self.run.key.namespace, job_name(self.run.key.name)
+        if queue:
+            said = f"waits for quota in Kueue's queue {queue}: kubectl describe workloads -n {namespace} tells more"
+            return Cause(reasons.QUEUED_FOR_QUOTA, said)
+        said = f"Job {job} is suspended, and not by spec.suspend: Kueue starts it, or whoever suspended it does with"
+        patch = f'kubectl patch job {job} -n {namespace} --type=merge -p \'{{"spec": {{"suspend": false}}}}\''
+        return Cause(reasons.QUEUED_FOR_QUOTA, f"{said} {patch}")
 
-    def _output(self) -> str:
-        return self.run.spec.output.uri if self.run.spec is not None else "output.uri"
 
-
-def _suspended() -> Cause:
-    return Cause("", "no pod is left; spec.suspend: false goes on from the last checkpoint")
-
-
-def _queued(labels: Any) -> Cause:
-    queue = labels.get("kueue.x-k8s.io/queue-name", "")
-    return Cause(reasons.QUEUED_FOR_QUOTA, f"waits for quota in Kueue's queue {queue}")
+def _restarting(changes: Changes) -> Changes:
+    """A restart forgets when training began: the start deadline counts anew."""
+    return {name: changes[name] for name in ("waiting_seconds", "start_time") if name in changes and not changes[name]}
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:

@@ -1,6 +1,7 @@
 """The operator's decisions: given, what it does, and what it says."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -107,7 +108,7 @@ CASES: dict[str, tuple[Observed, list[str], str | None, str | None]] = {
     "a file outside of a volume is refused": (
         Observed(a_run(output={"uri": "file:///tmp/x/"})), [], "Failed", "InvalidSpec"),
     "a refused Job is told and tried again": (
-        Observed(a_run(), rejection=Rejection(422, "no")), [JOB], "Starting", "JobRejected"),
+        Observed(a_run(), rejection=Rejection(422, "no", NOW)), [], "Pending", "JobRejected"),
     "a Job whose pod is not there yet": (Observed(a_run(), a_job()), [], "Starting", ""),
     "a running pod": (Observed(a_run(), a_job(), (a_pod(),)), [], "Running", ""),
     "an image that cannot be pulled": (
@@ -117,7 +118,9 @@ CASES: dict[str, tuple[Observed, list[str], str | None, str | None]] = {
         Observed(a_run(suspend=True), a_job(), (a_pod(),)),
         ["patch Job/r-trainer {'suspend': True}"], "Suspending", ""),
     "suspended once no pod is left": (Observed(a_run(suspend=True), a_job(suspend=True)), [], "Suspended", ""),
-    "resume": (Observed(a_run(), a_job(suspend=True)), ["patch Job/r-trainer {'suspend': False}"], "Starting", ""),
+    "resume": (
+        Observed(a_run(), replace(a_job(suspend=True), suspended_by_us=True)),
+        ["patch Job/r-trainer {'suspend': False}"], "Starting", ""),
     "more retries take effect at once": (
         Observed(a_run(lifecycle={"maxRetries": 5}), a_job(), (a_pod(),)),
         ["patch Job/r-trainer {'backoffLimit': 5}"], "Running", ""),

@@ -12,12 +12,11 @@ from kubernetes.client import (
 )
 
 from finetune_operator.manifests.pod import build_pod_template
-from finetune_operator.model import RunView
+from finetune_operator.model import QUEUE_LABEL, RunView
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api.run import GROUP, KIND, VERSION, FinetuneRunSpec
 from finetune_sdk.contract import CONTAINER, MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, RUN_UID_LABEL
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 FINAL_CODES = [64, 65, 71, 76, 77, 78, 79, 80]
 """Exit codes after which the same start cannot help."""
@@ -28,11 +27,6 @@ STOPPED_CODE = 75
 def job_name(run: str) -> str:
     """The name of a run's Job."""
     return f"{run}-trainer"
-
-
-def is_queued_by_kueue(run: RunView) -> bool:
-    """Whether a queue admits this run's Job, and not the operator."""
-    return bool(run.labels.get(QUEUE_LABEL))
 
 
 def build_job(run: RunView, spec: FinetuneRunSpec, settings: PlanSettings, *, image: str, attempt: int) -> V1Job:
@@ -50,7 +44,7 @@ def build_job(run: RunView, spec: FinetuneRunSpec, settings: PlanSettings, *, im
             backoff_limit=spec.lifecycle.max_retries,
             pod_replacement_policy="Failed",
             pod_failure_policy=_failure_policy(),
-            suspend=is_queued_by_kueue(run),
+            suspend=bool(run.queue),
             template=build_pod_template(run, spec, settings, image=image, attempt=attempt, labels=labels_of(run)),
         ),
     )

@@ -101,10 +101,8 @@ def build_pod_template(
 
 
 def requests_of(compute: Compute, settings: PlanSettings) -> dict[str, str]:
-    """What the container asks for, GPUs left out."""
-    limits = compute.resources.limits
-    limited = {key: limits[key] for key in BOUND if key in limits}
-    return {**settings.requests, **limited, **compute.resources.requests}
+    """What the container asks for, GPUs left out; as in Kubernetes a limit alone is a request as well."""
+    return {**settings.requests, **compute.resources.limits, **compute.resources.requests}
 
 
 def shared_memory_of(compute: Compute, settings: PlanSettings) -> str:
@@ -127,18 +125,17 @@ def _container(spec: FinetuneRunSpec, settings: PlanSettings, image: str, order:
 
 
 def _environment(compute: Compute, order: str) -> list[V1EnvVar | Json]:
+    names = {variable.name for variable in compute.env}
+    places = {"HOME": SCRATCH_FOLDER, "TMPDIR": SCRATCH_FOLDER, "FINETUNE_CACHE": f"{SCRATCH_FOLDER}/cache"}
     ours = [
-        V1EnvVar(name=RUN_VARIABLE, value=order),
+        V1EnvVar(name=RUN_VARIABLE, value=order.replace("$", "$$")),  # else the kubelet expands $(NAME), and $$ to $
         V1EnvVar(
             name=POD_UID_VARIABLE,
             value_from=V1EnvVarSource(field_ref=V1ObjectFieldSelector(field_path="metadata.uid")),
         ),
-        V1EnvVar(name="HOME", value=SCRATCH_FOLDER),
-        V1EnvVar(name="TMPDIR", value=SCRATCH_FOLDER),
-        V1EnvVar(name="FINETUNE_CACHE", value=f"{SCRATCH_FOLDER}/cache"),
+        *(V1EnvVar(name=name, value=value) for name, value in places.items() if name not in names),
     ]
-    taken = {variable.name for variable in ours}
-    theirs: list[V1EnvVar | Json] = [_plain(variable) for variable in compute.env if variable.name not in taken]
+    theirs: list[V1EnvVar | Json] = [_plain(variable) for variable in compute.env]
     return [*theirs, *ours]
 
 

@@ -1,16 +1,21 @@
 """Why an attempt ended. In this order: out of memory, the termination message, the last progress, the exit code."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finetune_operator.manifests.pod import requests_of, shared_memory_of
 from finetune_operator.model import JobView, Observed, PodView
+from finetune_operator.policies.remedies import afterwards, remedy_of
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api import reasons
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.contract import CONTAINER, Termination
+from finetune_sdk.errors import Stopped
 
 OUT_OF_MEMORY_KILLED = "OOMKilled"
+RETRIES_ARE_USED_UP = "BackoffLimitExceeded"
+GAP = "Kubernetes waits before the next one: 11 s at first, twice as long each time, 10 min at most"
+GOES_ON = "the next one goes on from the last checkpoint"
 _CODE = re.compile(rf"Container {CONTAINER} for pod \S+ failed with exit code (\d+)")
 BY_CODE = {
     64: reasons.INVALID_SPEC,
@@ -25,6 +30,8 @@ BY_CODE = {
     79: reasons.OUT_OF_GPU_MEMORY,
     80: reasons.GATE_NOT_MET,
 }
+ENDS = reasons.TERMINAL | reasons.TERMINAL_AFTER_RETRIES
+"""Reasons that a failed run may have for how its trainer ended."""
 _TAIL = 1500
 """Characters of a log's end that a message repeats."""
 
@@ -40,37 +47,45 @@ class Cause:
 
 def cause_of_pod(pod: PodView, observed: Observed, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause:
     """Why `pod`, which has ended or is being deleted, did so."""
-    ended = pod.ended
-    if ended is not None and ended.reason == OUT_OF_MEMORY_KILLED:
-        return out_of_memory(spec, settings)
-    termination = termination_of(pod, observed)
-    if termination is not None and termination.reason == reasons.OUT_OF_MEMORY:
-        return out_of_memory(spec, settings)
+    if (killed := _out_of_memory(pod, observed, spec, settings)) is not None:
+        return killed
     if (disrupted := _disruption(pod)) is not None:
         return disrupted
-    if (evicted := _eviction(pod, spec, settings)) is not None:
-        return evicted
-    if termination is not None and termination.reason != "Stopped":
-        return Cause(termination.reason, termination.message, termination)
-    if ended is None:
-        return Cause(reasons.BACKING_OFF, f"pod {pod.name} was deleted; the next one goes on from the last checkpoint")
-    return _by_code(ended.exit_code, ended.message, pod.name)
+    if (ended := _own_end(pod, observed, spec, settings)) is not None:
+        return ended
+    if pod.phase == "Failed":
+        said = f"{pod.reason}: {pod.message.strip()}".strip(": ") or "it does not say why"
+        return Cause(reasons.BACKING_OFF, f"node {pod.node} refused or ended pod {pod.name} ({said}); {GAP}")
+    return Cause(reasons.BACKING_OFF, f"pod {pod.name} was deleted; {GOES_ON}")
 
 
 def cause_of_job(job: JobView, observed: Observed, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause:
-    """Why `job` failed for good: from its last pod, or where no pod is left, from what the Job itself says."""
-    pods = [pod for pod in observed.own_pods if pod.job_uid == job.uid and pod.ended is not None]
-    condition = job.conditions["Failed"]
-    code = _CODE.search(condition.message)
-    if any(pod.ended is not None and pod.ended.reason == OUT_OF_MEMORY_KILLED for pod in pods):
-        return out_of_memory(spec, settings)
-    if pods:
-        return cause_of_pod(pods[-1], observed, spec, settings)
+    """Why `job` failed for good: from its pods, from what is known of those that are gone, or from the Job itself."""
+    found = _found_cause(job, observed, spec, settings)
+    spent = spec.lifecycle.max_retries if job.conditions["Failed"].reason == RETRIES_ARE_USED_UP else None
+    return replace(found, message=joined(found.message, afterwards(found.reason, spent)))
+
+
+def _found_cause(job: JobView, observed: Observed, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause:
+    pods = [pod for pod in observed.own_pods if pod.job_uid == job.uid and not pod.living]
+    for pod in pods:
+        if (killed := _out_of_memory(pod, observed, spec, settings)) is not None:
+            return killed
+    for pod in reversed(pods):
+        ended = _own_end(pod, observed, spec, settings)
+        if ended is not None and ended.reason in ENDS:
+            return ended
+    if (told := _last_progress(observed)) is not None and told.reason in ENDS:
+        return Cause(told.reason, told.message, told)
     latched = observed.run.status
     if latched.state == "Retrying" and latched.reason in reasons.TERMINAL_AFTER_RETRIES:
         return Cause(latched.reason, latched.message)
-    if code is not None:
-        return _by_code(int(code[1]), "", "")
+    condition = job.conditions["Failed"]
+    if (code := _CODE.search(condition.message)) is not None:
+        return _by_code(int(code[1]), "", spec)
+    if pods:
+        last = cause_of_pod(pods[-1], observed, spec, settings)
+        return Cause(reasons.RETRIES_EXHAUSTED, f"no attempt came to an end of its own. Of the last: {last.message}")
     return Cause(reasons.RETRIES_EXHAUSTED, f"the Job failed, and no pod is left to say why: {condition.message}")
 
 
@@ -84,8 +99,32 @@ def termination_of(pod: PodView, observed: Observed) -> Termination | None:
     return None
 
 
-def out_of_memory(spec: FinetuneRunSpec, settings: PlanSettings) -> Cause:
-    """The kernel ended the trainer at its limit of memory."""
+def result_told(job: JobView, observed: Observed) -> Termination | None:
+    """What the trainer said of its success, to the kubelet or, where no pod is left, to the last poll."""
+    pods = [pod for pod in observed.own_pods if pod.job_uid == job.uid and pod.phase == "Succeeded"]
+    told = termination_of(pods[-1], observed) if pods else _last_progress(observed)
+    return told if told is not None and told.exit_code == 0 else None
+
+
+def joined(message: str, more: str) -> str:
+    """Two sentences, or the one that is there."""
+    return f"{message.rstrip().rstrip('.')}. {more[0].upper()}{more[1:]}" if message and more else message or more
+
+
+def _last_progress(observed: Observed) -> Termination | None:
+    """What the newest attempt said at its end when it was last asked, also where its pod is gone."""
+    polled, newest = observed.polled, observed.run.status.pod
+    if polled is None or polled.report is None or newest is None or polled.pod_uid != newest.uid:
+        return None
+    return polled.report.ended
+
+
+def _out_of_memory(pod: PodView, observed: Observed, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause | None:
+    """The kernel ended the trainer at its limit of memory: it says so before any exit code."""
+    killed = pod.ended is not None and pod.ended.reason == OUT_OF_MEMORY_KILLED
+    told = termination_of(pod, observed)
+    if not killed and (told is None or told.reason != reasons.OUT_OF_MEMORY):
+        return None
     limit = requests_of(spec.compute, settings).get("memory", "its limit")
     return Cause(
         reasons.OUT_OF_MEMORY,
@@ -94,47 +133,69 @@ def out_of_memory(spec: FinetuneRunSpec, settings: PlanSettings) -> Cause:
     )
 
 
+def _own_end(pod: PodView, observed: Observed, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause | None:
+    """How the trainer ended by what it did or used; None where it did not."""
+    if (evicted := _eviction(pod, spec, settings)) is not None:
+        return evicted
+    told = termination_of(pod, observed)
+    if told is not None and told.reason != Stopped.reason and told.exit_code != 0:
+        return Cause(told.reason, told.message, told)
+    if pod.ended is None:
+        return None
+    if pod.ended.exit_code == Stopped.exit_code:
+        return Cause(reasons.BACKING_OFF, f"pod {pod.name} was stopped from outside and has saved; {GAP}")
+    return _by_code(pod.ended.exit_code, pod.ended.message, spec)
+
+
 def _disruption(pod: PodView) -> Cause | None:
     disrupted = pod.conditions.get("DisruptionTarget")
     if disrupted is None or not disrupted.true:
         return None
-    goes_on = "the next pod goes on from the last checkpoint"
     if disrupted.reason in ("PreemptionByScheduler", "PreemptionByKueue"):
-        return Cause(reasons.PREEMPTED, f"a pod of higher priority took the place of {pod.name}; {goes_on}")
-    if disrupted.reason == "DeletionByTaintManager":
-        return Cause(reasons.NODE_LOST, f"node {pod.node} was lost or drained by a taint; {goes_on}")
-    return Cause(reasons.BACKING_OFF, f"pod {pod.name} was ended from outside ({disrupted.message}); {goes_on}")
+        return Cause(
+            reasons.PREEMPTED,
+            f"a pod of higher priority took the place of {pod.name}; {GOES_ON} once there is room. A higher "
+            "spec.compute.priorityClassName is preempted later",
+        )
+    if disrupted.reason in ("DeletionByTaintManager", "DeletionByPodGC"):
+        return Cause(
+            reasons.NODE_LOST,
+            f"node {pod.node} was lost, drained or tainted: kubectl describe node {pod.node} tells more; {GOES_ON}",
+        )
+    return Cause(reasons.BACKING_OFF, f"pod {pod.name} was ended from outside ({disrupted.message.strip()}); {GOES_ON}")
 
 
 def _eviction(pod: PodView, spec: FinetuneRunSpec, settings: PlanSettings) -> Cause | None:
-    """The kubelet ended the pod for what it used."""
+    """The kubelet ended the pod for what it used beyond its limits; such a pod is no DisruptionTarget."""
     if pod.reason != "Evicted":
         return None
+    again = "and apply the run again with the same output.uri; it goes on from its checkpoint"
     if "finetune-shm" in pod.message or "Memory medium" in pod.message:
         size = shared_memory_of(spec.compute, settings)
-        return Cause(
-            reasons.SHARED_MEMORY_EXHAUSTED, f"the shared memory of {size} is full: raise spec.compute.sharedMemory"
-        )
+        said = f"the shared memory of {size} is full: raise spec.compute.sharedMemory {again}"
+        return Cause(reasons.SHARED_MEMORY_EXHAUSTED, said)
     if "ephemeral" in pod.message or "EmptyDir" in pod.message:
         disk = requests_of(spec.compute, settings).get("ephemeral-storage", "its limit")
-        return Cause(
-            reasons.EPHEMERAL_STORAGE_EXCEEDED,
-            f"the scratch disk of {disk} is full: raise spec.compute.resources.requests.ephemeral-storage "
-            f"({pod.message.strip()})",
-        )
-    return Cause(reasons.BACKING_OFF, f"node {pod.node} evicted pod {pod.name}: {pod.message.strip()}")
+        field = "spec.compute.resources.requests.ephemeral-storage"
+        said = f"the scratch disk of {disk} is full ({pod.message.strip()}): raise {field} {again}"
+        return Cause(reasons.EPHEMERAL_STORAGE_EXCEEDED, said)
+    return None
 
 
-def _by_code(code: int, said: str, pod: str) -> Cause:
-    if code == 75:
-        return Cause(
-            reasons.BACKING_OFF,
-            f"pod {pod} was stopped from outside and has saved; Kubernetes waits 11 s to 10 min before the next one",
-        )
-    tail = f": {said.strip()[-_TAIL:]}" if said.strip() else "; see `kubectl logs`"
+def _by_code(code: int, said: str, spec: FinetuneRunSpec) -> Cause:
+    tail = said.strip()[-_TAIL:]
     if code in BY_CODE:
-        return Cause(BY_CODE[code], f"the trainer ended with exit code {code}{tail}")
+        reason = BY_CODE[code]
+        ended = f"the trainer ended with exit code {code}" + (f": {tail}" if tail else "")
+        return Cause(reason, joined(ended, remedy_of(reason, spec)))
+    image = spec.compute.image
     return Cause(
         reasons.RETRIES_EXHAUSTED,
-        f"the container ended with exit code {code} and did not say why{tail}",
+        f"the container ended with exit code {code}{_signal(code)} and did not say why"
+        + (f": {tail}" if tail else f"; is {image or 'the image'} of spec.compute.image a trainer image?"),
     )
+
+
+def _signal(code: int) -> str:
+    """What the codes of the two commonest signals mean."""
+    return {137: " (killed; the node may be short of memory)", 139: " (a crash in native code)"}.get(code, "")

@@ -24,6 +24,11 @@ def conditions_for(
     return [_condition(one, before.get(one[0]), generation, now) for one in said]
 
 
+def followed(conditions: list[Condition], generation: int) -> list[Condition]:
+    """The same conditions of a newer generation: `kubectl wait` takes none that speaks of an older one."""
+    return [condition.model_copy(update={"observed_generation": generation}) for condition in conditions]
+
+
 def _condition(said: Said, before: Condition | None, generation: int, now: datetime) -> Condition:
     kind, holds, reason, message = said
     same = before is not None and before.status == holds and before.last_transition_time is not None
@@ -39,13 +44,7 @@ def _condition(said: Said, before: Condition | None, generation: int, now: datet
 
 def _standing(status: FinetuneRunStatus) -> Iterator[Said]:
     state, reason, message = status.state, status.reason, status.message
-    if reason == reasons.INVALID_SPEC and status.job_uid is None:
-        yield "Accepted", "False", reason, message
-    elif status.job_uid is None and state == "Pending":
-        yield "Accepted", "Unknown", reason or state, message
-        yield "Reconciling", "True", reason or state, message
-    else:
-        yield "Accepted", "True", "Accepted", ""
+    yield from _acceptance(status)
     yield "Suspended", "True" if state == "Suspended" else "False", state, ""
     if state == "Succeeded":
         yield "Succeeded", "True", reason or state, message
@@ -54,6 +53,19 @@ def _standing(status: FinetuneRunStatus) -> Iterator[Said]:
         yield "Stalled", "True", reason, message
     else:
         yield "Succeeded", "Unknown", reason or state, message
+
+
+def _acceptance(status: FinetuneRunStatus) -> Iterator[Said]:
+    """A Job is a spec that was accepted; until there is one the run is being reconciled."""
+    reason, message = status.reason or status.state, status.message
+    if status.state == "Pending":
+        yield "Accepted", "Unknown", reason, message
+        yield "Reconciling", "True", reason, message
+    elif status.state == "Failed" and status.job_uid is None:
+        refused = status.reason in (reasons.INVALID_SPEC, reasons.JOB_REJECTED)
+        yield "Accepted", "False" if refused else "Unknown", reason, message
+    else:
+        yield "Accepted", "True", "Accepted", ""
 
 
 def _gate(status: FinetuneRunStatus, gated: bool) -> Iterator[Said]:

@@ -1,11 +1,11 @@
 """What the trainer says of itself, as the status shows it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from finetune_operator.model import Observed, PodView
 from finetune_operator.settings import PlanSettings
-from finetune_sdk.api.status import RunEvaluation, RunProgress
+from finetune_sdk.api.status import FinetuneRunStatus, RunEvaluation, RunProgress
 from finetune_sdk.contract import ProgressReport, Termination
 
 Changes = dict[str, Any]
@@ -29,17 +29,26 @@ def progress_changes(observed: Observed, pod: PodView, settings: PlanSettings, n
     if report is None or report.progress is None:
         return {}
     status = observed.run.status
-    last = status.progress
-    if last is not None and last.updated_at is not None and now - last.updated_at < settings.progress_every:
+    last = status.progress.updated_at if status.progress is not None else None
+    if last is not None and timedelta() <= now - last < settings.progress_every:
         return {}
     changes: Changes = {"progress": shown(report.progress, now)}
-    if last is not None and last.model_copy(update={"updated_at": now}) == changes["progress"]:
-        return {}
     if report.checkpoint is not None:
         changes["checkpoint"] = report.checkpoint
     if report.before is not None and report.metric is not None and status.evaluation is None:
         changes["evaluation"] = RunEvaluation(metric=report.metric, before=round(report.before, DIGITS))
-    return changes
+    return changes if _is_news(status, changes, now) else {}
+
+
+def _is_news(status: FinetuneRunStatus, changes: Changes, now: datetime) -> bool:
+    """Whether more than the time of the last report changes."""
+    known = status.progress and status.progress.model_copy(update={"updated_at": now})
+    return any((known if name == "progress" else getattr(status, name)) != new for name, new in changes.items())
+
+
+def standstill(progress: RunProgress | None) -> RunProgress | None:
+    """Progress as it stands while no trainer works: where it was, and no promise of when it is done."""
+    return progress and progress.model_copy(update={"samples_per_second": None, "eta_seconds": None})
 
 
 def shown(progress: RunProgress, now: datetime) -> RunProgress:

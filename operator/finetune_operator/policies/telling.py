@@ -18,6 +18,8 @@ def tell_of(before: FinetuneRunStatus, status: FinetuneRunStatus) -> Tell | None
         return None
     if (tell := _standing(status)) is not None:
         return tell
+    if status.reason == reasons.QUEUED_FOR_QUOTA:
+        return Tell("Normal", status.reason, status.message)
     if status.reason and status.reason != reasons.WAITING_FOR_PREVIOUS_PODS:
         return Tell("Warning", status.reason, status.message)
     if before.state == "Pending" and status.state in UNDER_WAY:

@@ -7,13 +7,14 @@ from urllib.parse import unquote, urlsplit
 from finetune_operator.model import RunView
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.api.support import unsupported
+from finetune_sdk.contract import POD_UID_VARIABLE, RUN_VARIABLE
 
 
 def mistakes_of(run: RunView) -> list[str]:
     """Every mistake of the spec as a sentence that names its field; empty where a Job can be made."""
     if run.spec is None:
         return list(run.mistakes)
-    return [*map(str, unsupported(run.spec)), *_unmounted(run.spec)]
+    return [*run.mistakes, *map(str, unsupported(run.spec)), *_unmounted(run.spec), *_ours(run.spec)]
 
 
 def _unmounted(spec: FinetuneRunSpec) -> Iterator[str]:
@@ -27,6 +28,13 @@ def _unmounted(spec: FinetuneRunSpec) -> Iterator[str]:
                     f"{path}: {uri} lies on no volume of the pod: use an s3:// URI, or mount a volume there with "
                     "spec.compute.volumes and spec.compute.volumeMounts"
                 )
+
+
+def _ours(spec: FinetuneRunSpec) -> Iterator[str]:
+    """Variables by which operator and trainer talk."""
+    for index, variable in enumerate(spec.compute.env):
+        if variable.name in (RUN_VARIABLE, POD_UID_VARIABLE):
+            yield f"spec.compute.env[{index}].name: {variable.name} is set by the operator: remove it"
 
 
 def _uris(spec: FinetuneRunSpec) -> Iterator[tuple[str, str]]:

@@ -111,13 +111,15 @@ def test_a_job_of_another_is_a_refusal_that_names_it(edge: Edge) -> None:
     assert "r-trainer" in edge.caches.rejections[KEY].message
 
 
-def test_a_refused_job_is_decided_anew_and_then_only_said(edge: Edge) -> None:
+def test_a_refused_job_is_decided_anew_before_anything_is_said(edge: Edge) -> None:
     edge.server.refuse = refusing(403, "/jobs")
-    assert not edge.apply(edge.starting())
-    again = edge.observed(rejection=edge.caches.rejections[KEY])
-    assert again.rejection == Rejection(403, "refused")
-    assert edge.apply(edge.starting(), again)
-    assert edge.kinds()[-2:] == ["PATCH finetuneruns", "POST events"]
+    for _ in range(2):
+        assert not edge.apply(edge.starting())
+        assert edge.caches.rejections[KEY] == Rejection(403, "refused", NOW)
+    assert edge.kinds() == ["POST jobs", "POST jobs"]
+    edge.server.refuse = lambda *_: None
+    assert edge.apply(edge.starting())
+    assert KEY not in edge.caches.rejections
 
 
 def test_a_status_over_another_version_is_refused_and_nothing_is_told(edge: Edge) -> None:
