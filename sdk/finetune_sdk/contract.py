@@ -6,10 +6,12 @@
 Documents carry a version; a reader ignores keys that it does not know, so that either side may be the newer one.
 """
 
+import bisect
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.status import Artifacts, CheckpointRef, RunEvaluation, RunProgress
@@ -73,34 +75,44 @@ class Ended(Message):
     checkpoint: CheckpointRef | None = None
 
 
+def _readable(text: object) -> object:
+    """Text without what is no text: a file's name may hold any bytes."""
+    return text.encode("utf-8", "replace").decode() if isinstance(text, str) else text
+
+
 class Termination(Message):
     """The termination message: at most 4096 bytes of JSON, by construction."""
 
     version: Literal[1] = 1
     reason: str
     """Of errors.py (`Stopped` too); Succeeded or NoGain for exit code 0."""
-    message: str
+    message: Annotated[str, BeforeValidator(_readable)]
     """One sentence or more for a person; shortened in its middle where it would not fit."""
     exit_code: int
     step: int | None = None
     """Optimizer updates done."""
     result: Ended | None = None
 
-    def to_bytes(self) -> bytes:
-        """JSON of at most TERMINATION_BYTES, by shortening the message's middle."""
-        text = self._json(self.message)
-        over = len(text) - TERMINATION_BYTES
-        if over <= 0:
-            return text
-        kept = self.message
-        while over > 0 and kept:
-            kept = _shortened(kept, over)
-            text = self._json(kept)
-            over = len(text) - TERMINATION_BYTES
-        return text
+    def to_bytes(self, limit: int = TERMINATION_BYTES) -> bytes:
+        """JSON of at most `limit` bytes (1000 at least): the message's middle goes first, then the result's places."""
+        result = self.result
+        if result is not None and len(self._json("", result)) > limit:
+            result = result.model_copy(update={"artifacts": Artifacts(), "checkpoint": None})
 
-    def _json(self, message: str) -> bytes:
-        shortened = self.model_copy(update={"message": message})
+        def is_too_long(kept: int) -> bool:
+            return len(self._json(_shortened(self.message, kept), result)) > limit
+
+        # How many bytes a character takes depends on the character: the most that fit are searched for.
+        kept = bisect.bisect_left(range(1, len(self.message) + 1), True, key=is_too_long)
+        return self._json(_shortened(self.message, kept), result)
+
+    def to_document(self, limit: int = TERMINATION_BYTES) -> dict[str, Any]:
+        """The same as keys and values."""
+        document: dict[str, Any] = json.loads(self.to_bytes(limit))
+        return document
+
+    def _json(self, message: str, result: Ended | None) -> bytes:
+        shortened = self.model_copy(update={"message": message, "result": result})
         return shortened.model_dump_json(by_alias=True, exclude_none=True).encode()
 
     @classmethod
@@ -113,11 +125,12 @@ class Termination(Message):
             return None
 
 
-def _shortened(text: str, fewer_bytes: int) -> str:
-    """`text` without at least `fewer_bytes` of its middle, or as near as it can come."""
-    keep = max(0, len(text) - fewer_bytes - 5)
-    head = keep // 2
-    return f"{text[:head]} ... {text[len(text) - (keep - head) :]}" if keep else ""
+def _shortened(text: str, kept: int) -> str:
+    """`text` with only `kept` of its characters, from both its ends."""
+    if kept >= len(text):
+        return text
+    head = kept // 2
+    return f"{text[:head]} ... {text[len(text) - (kept - head) :]}" if kept else ""
 
 
 class ProgressReport(Message):

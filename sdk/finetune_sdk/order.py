@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.digest import canonical_json
 from finetune_sdk.api.run import GROUP, KIND, VERSION, FinetuneRun, FinetuneRunSpec
+from finetune_sdk.api.support import unsupported
 from finetune_sdk.contract import RUN_VARIABLE, RunOrder
 from finetune_sdk.errors import InvalidSpec
 
@@ -38,7 +39,7 @@ def parse_order(text: str) -> OrderedRun:
     """The run that `text` orders.
 
     Raises:
-        InvalidSpec: the text is no order, or orders what this trainer does not know.
+        InvalidSpec: the text is no order, or orders what this trainer does not know or cannot do.
     """
     try:
         order = RunOrder.model_validate_json(text)
@@ -51,8 +52,14 @@ def parse_order(text: str) -> OrderedRun:
             }
         )
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        told = "; ".join(": ".join(filter(None, (_dotted(one["loc"]), one["msg"]))) for one in error.errors())
         raise InvalidSpec(
             f"{RUN_VARIABLE} cannot be carried out ({told}): use a trainer image of the operator's version"
         ) from error
+    if mistakes := unsupported(run.spec):  # a newer operator may know what this image cannot do
+        raise InvalidSpec("; ".join(map(str, mistakes)))
     return OrderedRun(run=run, uid=order.uid, attempt=order.attempt)
+
+
+def _dotted(keys: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, keys))

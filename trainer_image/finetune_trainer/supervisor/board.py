@@ -1,8 +1,9 @@
-"""What is known of the run: fed by the worker's lines, read by HTTP and by the watch for hangs."""
+"""What is known of the run: fed by the worker's lines, read by HTTP and by the log."""
 
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
@@ -12,6 +13,16 @@ from finetune_trainer.display.meter import Meter
 from finetune_trainer.supervisor.channel import Line
 
 STAGES: tuple[ProgressStage, ...] = get_args(ProgressStage)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the worker itself said of its end."""
+
+    reason: str
+    message: str
+    result: Ended | None
+    """The figures, where the run is complete; its gate may be missed all the same."""
 
 
 class Board:
@@ -26,53 +37,56 @@ class Board:
         self._meter: Meter | None = None
         self._metric: tuple[str, float] | None = None
         self._checkpoint: CheckpointRef | None = None
-        self._last = clock()
         self._at = now()
-        self.finished: tuple[str, str, Ended] | None = None
-        """Reason, message and result, once the run is complete."""
-        self.failed: tuple[str, str] | None = None
-        """Reason and message that the worker gave."""
+        self._said: Said | None = None
         self._ended: Termination | None = None
 
     def take(self, line: Line) -> None:
         """One line of the worker's."""
         with self._lock:
-            self._last, self._at = self._clock(), self._now()
+            self._at = self._now()
             match line.get("kind"):
                 case "start":
                     self._start(line)
                 case "advance" if self._meter is not None:
-                    self._meter.advance(line["amount"], line["figures"], self._last)
+                    self._meter.advance(line["amount"], line["figures"], self._clock())
                 case "measured":
                     self._metric = (line["metric"], line["before"])
                 case "saved":
                     self._checkpoint = CheckpointRef(step=line["step"], uri=line["uri"])
                 case "finished":
-                    self.finished = (line["reason"], line["message"], Ended.model_validate(line["result"]))
+                    self._said = Said(line["reason"], line["message"], Ended.model_validate(line["result"]))
                 case "failed":
-                    self.failed = (line["reason"], line["message"])
+                    self._said = Said(line["reason"], line["message"], None)
 
     def _start(self, line: Line) -> None:
         stage = next((known for known in STAGES if known == line["stage"].partition(":")[0]), None)
         if stage is not None:
             self._stage = stage
-            self._meter = Meter(stage, line["total"], line["unit"], line["done"], self._last)
+            self._meter = Meter(stage, line["total"], line["unit"], line["done"], self._clock())
 
     def end(self, termination: Termination) -> None:
         """The worker is over."""
         with self._lock:
             self._ended = termination
 
-    def idle_seconds(self) -> float:
-        """Since the worker's last line."""
+    @property
+    def said(self) -> Said | None:
+        """What the worker said of its end; None before, and where it could say nothing."""
         with self._lock:
-            return self._clock() - self._last
+            return self._said
 
     @property
     def step(self) -> int | None:
         """Optimizer updates done, while training or after."""
         with self._lock:
             return self._steps()
+
+    @property
+    def checkpoint(self) -> CheckpointRef | None:
+        """The newest whole checkpoint of this attempt."""
+        with self._lock:
+            return self._checkpoint
 
     def report(self) -> ProgressReport:
         """GET /progress."""

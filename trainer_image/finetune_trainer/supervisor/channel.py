@@ -2,22 +2,34 @@
 
 import json
 import os
+import signal
 import threading
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from finetune_sdk.contract import Ended
+if TYPE_CHECKING:  # the worker is started before pydantic is imported, which takes its time
+    from finetune_sdk.contract import Ended
 
 CHANNEL_VARIABLE = "FINETUNE_CHANNEL"
 """The pipe's file descriptor in the worker."""
+ALIVE_EVERY = 1.0
+"""Seconds between two signs of life that say nothing else."""
 Line = dict[str, Any]
 
 
 class Channel:
     """The worker's end. It is the pipeline's `Progress` and its `Witness`."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._waiting: deque[bytes] = deque()
+        self._writing = False
+        self._told_alive = -ALIVE_EVERY
+        self._broken = False
 
     def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
         """A stage begins."""
@@ -31,6 +43,13 @@ class Channel:
         """A sentence for the log."""
         self._send(kind="note", message=message)
 
+    def alive(self) -> None:
+        """Something is under way that no stage counts: a request to storage, say."""
+        now = self._clock()
+        if now - self._told_alive >= ALIVE_EVERY:
+            self._told_alive = now
+            self._send(kind="alive")
+
     def measured(self, metric: str, before: float) -> None:
         """The base model's headline figure."""
         self._send(kind="measured", metric=metric, before=before)
@@ -39,8 +58,8 @@ class Channel:
         """A whole checkpoint."""
         self._send(kind="saved", step=step, uri=uri)
 
-    def finished(self, reason: str, message: str, result: Ended) -> None:
-        """The run is complete."""
+    def finished(self, reason: str, message: str, result: "Ended") -> None:
+        """The run is complete, and its gate is judged."""
         told = result.model_dump(mode="json", by_alias=True)
         self._send(kind="finished", reason=reason, message=message, result=told)
 
@@ -49,13 +68,28 @@ class Channel:
         self._send(kind="failed", reason=reason, message=message, trace=trace)
 
     def _send(self, **line: Any) -> None:
-        data = json.dumps(line, ensure_ascii=False, allow_nan=True, default=str).encode() + b"\n"
+        """Write a line whole. A signal's handler may call this in the midst of a line: its own then follows that."""
+        # A file's name may hold bytes that are no text: they become question marks.
+        data = json.dumps(line, ensure_ascii=False, allow_nan=True, default=str).encode("utf-8", "replace") + b"\n"
         with self._lock:
-            while data:
-                try:
-                    data = data[os.write(self._descriptor, data) :]
-                except BrokenPipeError:  # the supervisor is gone, and the pod with it
-                    return
+            self._waiting.append(data)
+            if self._writing:
+                return
+            self._writing = True
+            try:
+                while self._waiting:
+                    self._write(self._waiting.popleft())
+            finally:
+                self._writing = False
+
+    def _write(self, data: bytes) -> None:
+        while data and not self._broken:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BrokenPipeError:
+                # The supervisor was killed (in a pod all ends with it): nobody is left to pass a stop on.
+                self._broken = True
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Lines:

@@ -6,50 +6,73 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from finetune_sdk.api import reasons
 from finetune_sdk.contract import CREDENTIALS_FOLDER, POD_UID_VARIABLE, RUN_VARIABLE
-from finetune_sdk.errors import FinetuneError, TrainerError
+from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
+from finetune_sdk.storage import Credentials, CredentialsDirectory, CredentialsSource, credentials_from_environment
 from finetune_trainer.supervisor.channel import CHANNEL_VARIABLE, Channel
 
 CREDENTIALS_VARIABLE = "FINETUNE_CREDENTIALS"
 """Another folder than the pod's, for tests of the image's processes outside of a pod."""
 _TRACE_LINES = 8
 """Of a traceback's end, in a message; all of it is in the log."""
+_TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+
+
+class HeardCredentials:
+    """Credentials, and a sign of life whenever they are asked for: at each request, so in a long transfer too."""
+
+    def __init__(self, source: CredentialsSource, heard: Callable[[], None]) -> None:
+        self._source = source
+        self._heard = heard
+
+    def __repr__(self) -> str:
+        return repr(self._source)
+
+    def load(self) -> Credentials:
+        """As the source does."""
+        self._heard()
+        return self._source.load()
 
 
 def main() -> int:
     """Carry the order of FINETUNE_RUN out, and say over the channel how it ended."""
-    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback for a stop before there is anything to save
+    faulthandler.enable(all_threads=False)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    channel = Channel(int(os.environ[CHANNEL_VARIABLE]))
+    descriptor = int(os.environ[CHANNEL_VARIABLE])
+    os.set_inheritable(descriptor, False)
+    channel = Channel(descriptor)
+    channel.alive()
     try:
-        work(os.environ, channel)
+        return work(os.environ, channel)
     except FinetuneError as error:
         channel.failed(error.reason, str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, status.message says it
         trace = "".join(traceback.format_exception(error))
-        channel.failed(*_bug(error, trace), trace)
+        channel.failed(*unexpected(error, trace), trace)
         return TrainerError.exit_code
-    return 0
 
 
-def work(env: Mapping[str, str], channel: Channel) -> None:
-    """The pipeline, told to `channel`; raises what ends it."""
+def work(env: Mapping[str, str], channel: Channel) -> int:
+    """The pipeline, told to `channel`; its exit code. Raises what ends it before it is complete."""
     from finetune_sdk.order import parse_order
-    from finetune_sdk.storage import CredentialsDirectory, credentials_from_environment
     from finetune_trainer.pipeline.run import run_pipeline
     from finetune_trainer.pipeline.world import World
     from finetune_trainer.supervisor.result import reason_of, result_of
 
+    channel.alive()
     order = parse_order(env[RUN_VARIABLE])
     folder = Path(env.get(CREDENTIALS_VARIABLE, CREDENTIALS_FOLDER))
+    source = CredentialsDirectory(folder) if folder.is_dir() else credentials_from_environment(env)
     world = World(
         env=env,
         progress=channel,
-        credentials=CredentialsDirectory(folder) if folder.is_dir() else credentials_from_environment(env),
+        credentials=HeardCredentials(source, channel.alive),
         cache_root=Path(env["FINETUNE_CACHE"]),
         command="the next pod",
         process=env.get(POD_UID_VARIABLE, f"process {os.getpid()}"),
@@ -57,20 +80,30 @@ def work(env: Mapping[str, str], channel: Channel) -> None:
         gpus_are_ordered=True,
     )
     finished = run_pipeline(order.run, world)
-    channel.finished(reason_of(finished.outcome), finished.outcome.sentence, result_of(finished.outcome, order.run))
-    finished.raise_for_gate()
+    result = result_of(finished.outcome, order.run)
+    try:
+        finished.raise_for_gate()
+    except GateNotMet as missed:
+        channel.finished(missed.reason, str(missed), result)
+        return missed.exit_code
+    channel.finished(reason_of(finished.outcome), finished.outcome.sentence, result)
+    return 0
 
 
-def _bug(error: Exception, trace: str) -> tuple[str, str]:
+def unexpected(error: Exception, trace: str) -> tuple[str, str]:
+    """Reason and message of what no part of the trainer has foreseen."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" ({error.filename})" if error.filename else ""
-        return (
-            "EphemeralStorageExceeded",
-            f"the scratch disk is full{where}: raise compute.resources.requests.ephemeral-storage",
-        )
+        told = f"the scratch disk is full{where}: raise compute.resources.requests.ephemeral-storage"
+        return reasons.EPHEMERAL_STORAGE_EXCEEDED, told
+    if isinstance(error, MemoryError) or _TORCH_OUT_OF_MEMORY in str(error):
+        return reasons.OUT_OF_MEMORY, f"memory is used up: raise compute.resources.requests.memory ({error})"
     tail = "\n".join(trace.rstrip().splitlines()[-_TRACE_LINES:])
     return TrainerError.reason, f"this is a bug: {type(error).__name__}: {error}\n{tail}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    sys.stdout.flush()
+    # All is said and stored: taking torch down in order takes seconds, and may crash.
+    os._exit(ended)
