@@ -1,6 +1,7 @@
 """The API server, as JSON in and out: the one place that speaks HTTP to it."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -151,11 +152,16 @@ async def connect(context: str | None, metrics: Metrics) -> Api:
 
 async def _load_kubeconfig(context: str | None, configuration: aio.client.Configuration) -> None:
     try:
-        await aio.config.load_kube_config(context=context, client_configuration=configuration)
+        await aio.config.load_kube_config(_kubeconfig(), context=context, client_configuration=configuration)
     except aio.config.ConfigException as error:
         raise NoCluster(
             f"no cluster: {error}. Set KUBECONFIG to a kubeconfig with a current context, or give --context"
         ) from error
+
+
+def _kubeconfig() -> str | None:
+    """As the environment says now: the library reads it when it is imported."""
+    return os.environ.get("KUBECONFIG")
 
 
 def environment_proxy(server: str) -> str | None:
@@ -184,7 +190,7 @@ def own_namespace(context: str | None) -> str:
     """The pod's namespace, else the context's."""
     if context is None and in_cluster():
         return (ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
-    contexts, active = aio.config.list_kube_config_contexts()
+    contexts, active = aio.config.list_kube_config_contexts(_kubeconfig())
     chosen = next((one for one in contexts if one["name"] == context), active)
     return str(chosen["context"].get("namespace") or "default")
 
