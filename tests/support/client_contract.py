@@ -309,10 +309,13 @@ class ClientContract:
             {"training": {"epochs": 3}},
             {"compute": {"gpusPerNode": 2}},
         ):
-            with pytest.raises(InvalidRun, match=r"only spec\.suspend and spec\.lifecycle may change"):
+            fixed = (
+                rf"\nspec: Forbidden: changed: spec\.{next(iter(patch))}; only spec\.suspend and spec\.lifecycle may ch"
+            )
+            with pytest.raises(InvalidRun, match=fixed):
                 cluster.patch_run(runs.namespace, "fixed", {"spec": patch})
         cluster.patch_run(runs.namespace, "fixed", {"spec": {"lifecycle": {"restart": 2, "maxRetries": 9}}})
-        with pytest.raises(InvalidRun, match=r"spec\.lifecycle\.restart may only grow"):
+        with pytest.raises(InvalidRun, match=r"\nspec\.lifecycle\.restart: Invalid value: may only grow"):
             cluster.patch_run(runs.namespace, "fixed", {"spec": {"lifecycle": {"restart": 1}}})
         assert runs.get("fixed").spec.lifecycle.max_retries == 9
 

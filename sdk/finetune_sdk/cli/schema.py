@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from finetune_sdk.api.patterns import URI_PATTERN
 from finetune_sdk.api.run import FinetuneRun
-from finetune_sdk.api.types import URI_PATTERN
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _OF_THE_USER = ("name", "namespace", "labels", "annotations")

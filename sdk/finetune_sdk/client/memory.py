@@ -21,10 +21,10 @@ from finetune_sdk.storage import CredentialsSource, Store
 MUTABLE = ("suspend", "lifecycle")
 """Fields of the spec that may change while a run exists."""
 FIXED = (
-    "only spec.suspend and spec.lifecycle may change: for another spec delete the run and apply it again, or give it "
-    "another name"
+    "only spec.suspend and spec.lifecycle may change while the run exists: for another spec delete the run and apply "
+    "it again, or give it another name"
 )
-GROWS = "spec.lifecycle.restart may only grow: each raise starts a failed run once more"
+GROWS = "spec.lifecycle.restart: Invalid value: may only grow: each raise starts a failed run once more"
 _ANY_SECRET = {"endpoint": b"http://memory", "accessKey": b"memory", "secretKey": b"memory"}
 _Key = tuple[str, str]
 
@@ -227,12 +227,11 @@ class MemoryCluster:
 
 def _check_change(name: str, old: Json, new: Json) -> None:
     """The CRD's transition rules, on values with their defaults."""
-    before, after = run_from(old).spec, run_from(new).spec
-    parts: list[str] = []
-    if before.model_dump(exclude=set(MUTABLE)) != after.model_dump(exclude=set(MUTABLE)):
-        parts.append(f"spec: Invalid value: {FIXED}")
-    if after.lifecycle.restart < before.lifecycle.restart:
-        parts.append(f"spec: Invalid value: {GROWS}")
+    before, after = run_from(old).spec.model_dump(by_alias=True), run_from(new).spec.model_dump(by_alias=True)
+    changed = [f"spec.{key}" for key in before if key not in MUTABLE and before[key] != after[key]]
+    parts = [f"spec: Forbidden: changed: {' '.join(changed)}; {FIXED}"] if changed else []
+    if after["lifecycle"]["restart"] < before["lifecycle"]["restart"]:
+        parts.append(GROWS)
     if parts:
         raise InvalidRun("\n".join((f"the API server refuses to change run {name!r}:", *parts)))
 
