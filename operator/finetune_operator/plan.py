@@ -80,8 +80,11 @@ class _Step:
     def go_on(self, spec: FinetuneRunSpec) -> Plan:
         """A run that is not over."""
         job = self.job
-        if _is_restarted(self.observed) or self._is_left_over(job):
+        past = job is not None and self.status.state == "Pending" and job.uid == self.status.job_uid
+        if _is_restarted(self.observed) or (past and self._deletion()):
             return self.restart(spec)
+        if past:  # of before a restart, or of another queue
+            return self.without_job(spec)
         if job is not None and job.completed:
             return self.succeed(job)
         if job is not None and job.failed_for_good:
@@ -95,12 +98,6 @@ class _Step:
         if job.suspended:
             return self.resume(job)
         return self.follow(spec, job)
-
-    def _is_left_over(self, job: JobView | None) -> bool:
-        """A Job of before a restart, or of another queue, whose deletion was decided and not yet made."""
-        return (
-            job is not None and not job.deleting and self.status.state == "Pending" and job.uid == self.status.job_uid
-        )
 
     def restart(self, spec: FinetuneRunSpec) -> Plan:
         """Begin a failed run again on its output: its Job goes, all that is known of training stays."""

@@ -71,7 +71,9 @@ def _found_cause(job: JobView, observed: Observed, spec: FinetuneRunSpec, settin
     for pod in pods:
         if (killed := _out_of_memory(pod, observed, spec, settings)) is not None:
             return killed
-    for pod in reversed(pods):
+    condition = job.conditions["Failed"]
+    code = _CODE.search(condition.message)
+    for _, pod in sorted(enumerate(pods), key=lambda one: (_is_beside_the_point(one[1], code), -one[0])):
         ended = _own_end(pod, observed, spec, settings)
         if ended is not None and ended.reason in ENDS:
             return ended
@@ -80,13 +82,19 @@ def _found_cause(job: JobView, observed: Observed, spec: FinetuneRunSpec, settin
     latched = observed.run.status
     if latched.state == "Retrying" and latched.reason in reasons.TERMINAL_AFTER_RETRIES:
         return Cause(latched.reason, latched.message)
-    condition = job.conditions["Failed"]
-    if (code := _CODE.search(condition.message)) is not None:
+    if code is not None:
         return _by_code(int(code[1]), "", spec)
     if pods:
         last = cause_of_pod(pods[-1], observed, spec, settings)
         return Cause(reasons.RETRIES_EXHAUSTED, f"no attempt came to an end of its own. Of the last: {last.message}")
     return Cause(reasons.RETRIES_EXHAUSTED, f"the Job failed, and no pod is left to say why: {condition.message}")
+
+
+def _is_beside_the_point(pod: PodView, code: re.Match[str] | None) -> bool:
+    """Whether it was not this pod that made the Job fail: another code did, or it was disrupted and not counted."""
+    if code is not None:
+        return pod.ended is None or pod.ended.exit_code != int(code[1])
+    return _disruption(pod) is not None
 
 
 def termination_of(pod: PodView, observed: Observed) -> Termination | None:
@@ -108,7 +116,11 @@ def result_told(job: JobView, observed: Observed) -> Termination | None:
 
 def joined(message: str, more: str) -> str:
     """Two sentences, or the one that is there."""
-    return f"{message.rstrip().rstrip('.')}. {more[0].upper()}{more[1:]}" if message and more else message or more
+    message = message.rstrip()
+    if not message or not more:
+        return message or more
+    more = more if more.startswith("spec.") else f"{more[0].upper()}{more[1:]}"
+    return f"{message}{'' if message[-1] in '.?!' else '.'} {more}"
 
 
 def _last_progress(observed: Observed) -> Termination | None:

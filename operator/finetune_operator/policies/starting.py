@@ -16,6 +16,7 @@ _MAKING = ("CreateContainerConfigError", "CreateContainerError")
 _MOUNTING = ("FailedMount", "FailedAttachVolume")
 _AGAIN = re.compile(r'^Back-off pulling image "[^"]*": (ErrImagePull: )?')
 """The kubelet says the same by turns with and without these words: one message means one status write."""
+_CREATING = re.compile(r"^(\(combined from similar events\): )?Error creating: ")
 _POD_NAME = re.compile(r'pods "[^"]*" is forbidden')
 """A new name with each try."""
 QUIET = Cause("", "the pod starts")
@@ -57,7 +58,7 @@ def _rejected(observed: Observed, job: JobView) -> Cause:
     event = _last(observed.events, job.uid, ("FailedCreate",))
     if event is None or _is_answered(event, observed, job):
         return QUIET
-    said = _POD_NAME.sub("it is forbidden", event.message.removeprefix("Error creating: "))
+    said = _POD_NAME.sub("it is forbidden", _CREATING.sub("", event.message))
     return Cause(reasons.POD_REJECTED, joined(f"the API server refuses the pod: {said}", refusal_hint(said)))
 
 
