@@ -12,7 +12,7 @@ from finetune_operator.log import configure
 from finetune_operator.preflight import NotPossible
 from finetune_operator.process import run
 from finetune_operator.settings import PlanSettings
-from finetune_sdk.api.types import QUANTITY_PATTERN
+from finetune_sdk.api.patterns import QUANTITY_PATTERN
 
 PREFIX = "FINETUNE_OPERATOR"
 LEVELS = ("debug", "info", "warning", "error")

@@ -6,15 +6,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from finetune_sdk.api.evaluation import METRIC_PATTERN
-from finetune_sdk.api.types import NAME_PATTERN, URI_PATTERN
+from finetune_sdk.api.patterns import IN_WORDS, URI_PATTERN
 from finetune_sdk.spec_paths import Path, dotted, field_at, fields_of, model_at, paths_of_key, printable
 
-_PATTERNS = {
-    URI_PATTERN: "must be a path, or a URI such as s3://bucket/folder",
-    METRIC_PATTERN: "must be image_retrieval_recall@K or text_retrieval_recall@K",
-    NAME_PATTERN: "must be lower-case letters, digits and dashes, beginning with a letter and not ending with a dash",
-}
+_PATTERNS = {**IN_WORDS, URI_PATTERN: "must be a path, or a URI such as s3://bucket/folder"}
 _YAML_11 = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _SHOWN = 60
 """Characters of a value that a message repeats."""

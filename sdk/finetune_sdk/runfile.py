@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from finetune_sdk import spec_paths
 from finetune_sdk.api.rules import broken_rules
-from finetune_sdk.api.run import FinetuneRun, without_nulls
+from finetune_sdk.api.run import FinetuneRun
 from finetune_sdk.api.support import Mistake, unsupported
 from finetune_sdk.api.types import RULES_LATER, UriMark
 from finetune_sdk.errors import InvalidSpec, UsageError
@@ -86,8 +86,6 @@ class _Reader:
     def run(self, folder: Path, home: Path) -> FinetuneRun | None:
         """The run, if the fields could be read; `mistakes` says whether it may be used."""
         self._document.pop("status", None)  # as Kubernetes does: status is not the user's to write
-        if isinstance(spec := self._document.get("spec"), dict):
-            self._document["spec"] = without_nulls(spec)  # before what is read is told of: one set with Kubernetes
         resolve_paths(self._document, folder, home)
         run = self._fields()
         if run is not None:

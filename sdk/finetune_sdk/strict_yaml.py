@@ -26,6 +26,8 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 20_000
 """Values after aliases are written out: a billion laughs end here."""
 MAX_DEPTH = 40
+MAX_WHOLE = 2**53
+"""Up to here 5.0 is read as 5, as by kubectl, which writes YAML as JSON before the API server sees it."""
 
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -184,7 +186,8 @@ def _scalar(event: ScalarEvent) -> Any:
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if _FLOAT.fullmatch(text):
-        return float(text)
+        number = float(text)
+        return int(number) if number.is_integer() and abs(number) <= MAX_WHOLE else number
     if special := _SPECIAL.fullmatch(text):
         return float(special["sign"] + special["name"])
     return text

@@ -46,8 +46,9 @@ def _group(required: dict[str, Any] | None = None, **optional: Any) -> st.Search
 
 _names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 _uris = st.from_regex(r"(s3://[a-z]{3,8}/|file:///)[a-zé #%{}]{0,20}", fullmatch=True)
-_cells = st.text(st.characters(codec="utf-8"), max_size=20)
-_columns = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+_one_line = st.characters(codec="utf-8", exclude_characters=[*map(chr, range(32)), "\x7f"])
+_cells = st.text(_one_line, max_size=20)
+_columns = st.text(_one_line, min_size=1, max_size=20)
 _fractions = st.floats(0, 1)
 _int_or_auto = st.just("auto") | st.integers(1, 10_000)
 _sources = _group(

@@ -12,7 +12,6 @@ from finetune_sdk.api import FinetuneRun, FinetuneRunSpec, FinetuneRunStatus, re
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.compute import Volume
 from finetune_sdk.api.rules import RULES
-from finetune_sdk.cli.schema import json_schema
 from finetune_sdk.spec_paths import fields_of
 from tests.support.specs import DATA, MINIMAL, a_run, a_spec, sample, specs
 
@@ -200,38 +199,6 @@ def test_every_field_has_its_reference_text() -> None:
         if not info.description
     }
     assert {name for name in bare if not name.startswith("Metadata.")} == set()
-
-
-def largest(node: dict[str, Any], parts: dict[str, Any]) -> int:
-    """An upper bound of the bytes of JSON that a schema lets through."""
-    if "$ref" in node:
-        return largest(parts[node["$ref"].rpartition("/")[2]], parts)
-    if "anyOf" in node:
-        return max(largest(choice, parts) for choice in node["anyOf"])
-    if "enum" in node or "const" in node:
-        return max(len(json.dumps(value)) for value in node.get("enum", [node.get("const")]))
-    match node["type"]:
-        case "object" if "properties" in node:
-            return 2 + sum(len(name) + 4 + largest(below, parts) for name, below in node["properties"].items())
-        case "object" if "additionalProperties" in node:
-            key: int = node["propertyNames"]["maxLength"] * 4 + 4
-            return 2 + int(node["maxProperties"]) * (key + largest(node["additionalProperties"], parts))
-        case "object":
-            return 2
-        case "array":
-            return 2 + int(node["maxItems"]) * (1 + largest(node["items"], parts))
-        case "string":
-            return 2 + int(node["maxLength"]) * 4
-    return 24  # a number
-
-
-def test_what_the_trainer_is_given_stays_below_64_kib() -> None:
-    schema = json_schema()
-    parts = schema["$defs"]
-    del parts["FinetuneRunSpec"]["properties"]["compute"]  # the pod's; of it only two numbers travel
-    del parts["Data"]["properties"]["source"]  # smaller than the three that it excludes
-    del parts["Model"]["properties"]["weights"]  # smaller than the towers that it excludes
-    assert largest(parts["FinetuneRunSpec"], parts) < 64 * 1024 - 1024
 
 
 def test_reasons_are_of_one_kind_each() -> None:

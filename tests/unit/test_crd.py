@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from finetune_sdk.api.rules import RULES
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.contract import MAX_ORDER_BYTES, TERMINATION_BYTES, Termination
 from finetune_sdk.crd import crd
 from finetune_sdk.order import order_text, parse_order
+from tests.support.maximal import maximal_spec
+from tests.support.spec_places import crd_places, holds, model_places, replaced, value_at
 
 ROOT: dict[str, Any] = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 YAML_11_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"}
@@ -73,6 +76,31 @@ def test_an_order_comes_back_as_the_spec_without_what_is_the_pods() -> None:
     assert "TOKEN" not in text
     assert len(text.encode()) < MAX_ORDER_BYTES
     assert parse_order(text).run.spec.compute.gpus_per_node == 0
+
+
+def test_the_longest_order_keeps_its_bound() -> None:
+    """No spec that the schema accepts is longer than one of which every part is as long as its bounds let it be."""
+    spec = FinetuneRunSpec.model_validate(maximal_spec())
+    text = order_text(name="a" * 50, namespace="n" * 63, uid="u" * 36, attempt=2**31, spec=spec)
+    assert 0.8 * MAX_ORDER_BYTES < len(text.encode()) < MAX_ORDER_BYTES
+
+
+def test_every_part_of_the_longest_order_is_as_long_as_it_may_be() -> None:
+    """One character more in any text, one entry more in any list or map, is refused."""
+    spec = maximal_spec()
+    for place in crd_places():
+        if place and place[0] != "compute" and holds(spec, place):
+            value = value_at(spec, place)
+            longer: Any = None
+            if isinstance(value, str) and model_places()[place].get("maxLength", len(value)) == len(value):
+                longer = f"{value}z"
+            elif isinstance(value, list):
+                longer = [*value, value[0]]
+            elif isinstance(value, dict) and "maxProperties" in crd_places()[place]:
+                longer = {**value, "more": next(iter(value.values()))}
+            if longer is not None:
+                with pytest.raises(ValidationError):
+                    FinetuneRunSpec.model_validate(replaced({"spec": spec}, place, longer)["spec"])
 
 
 @pytest.mark.parametrize("message", ["short", "x" * 10_000, "\u00e4\u00f6" * 5_000, '"\\' * 5_000])

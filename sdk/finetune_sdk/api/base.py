@@ -1,6 +1,8 @@
-"""The base of every model of the API: camelCase outside, unknown keys refused, values never changed in place."""
+"""The bases of the API's models: camelCase outside, unknown keys refused, values never changed in place."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -15,3 +17,23 @@ class Schema(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+class NullIsAbsent(Schema):
+    """A part of a user's document. As the API server reads it, a known key with null is no key: its default holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prune(cls, part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values())}
+        return {key: value for key, value in part.items() if value is not None or key not in known}
+
+
+def _without_nulls(entries: Any) -> Any:
+    return {key: value for key, value in entries.items() if value is not None} if isinstance(entries, dict) else entries
+
+
+NO_NULLS = BeforeValidator(_without_nulls)
+"""Of a map: an entry with null is none. What lies deeper in values that pass through stays."""

@@ -4,13 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from finetune_sdk.api.base import NO_NULLS
 from finetune_sdk.api.output import SecretRef
-from finetune_sdk.api.types import WHOLE, Label, ObjectName, Quantity, Seconds, SpecModel
+from finetune_sdk.api.patterns import ABSOLUTE_PATTERN, IMAGE_PATTERN, RESOURCE_NAME_PATTERN, VARIABLE_PATTERN
+from finetune_sdk.api.types import MAX_INT32, WHOLE, Label, ObjectName, Quantity, Seconds, SpecModel
 
 Text = Annotated[str, Field(max_length=256)]
+LongText = Annotated[str, Field(max_length=1024)]
 ShortText = Annotated[str, Field(min_length=1, max_length=253)]
-TextMap = Annotated[dict[ShortText, Text], Field(max_length=16)]
-FreeObject = Annotated[dict[str, Any], Field(max_length=16)]
+TextMap = Annotated[dict[ShortText, Text], Field(max_length=16), NO_NULLS]
+Quantities = Annotated[dict[ShortText, Quantity], Field(max_length=16), NO_NULLS]
+FreeObject = Annotated[dict[str, Any], Field(max_length=16), NO_NULLS]
 """Passed to the pod as it is; the API server checks it there.
 
 A map whose values are of unknown type, and no object with unknown keys: CEL compares those only where both sides have
@@ -21,9 +25,9 @@ the key, so that {emptyDir: {}} could become {hostPath: ...} past the rule that 
 class Resources(SpecModel):
     """What the trainer's container asks for, besides GPUs."""
 
-    requests: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    requests: Quantities = Field(default_factory=dict)
     """By resource: cpu, memory, ephemeral-storage. Memory and ephemeral-storage are limits as well."""
-    limits: Annotated[dict[ShortText, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    limits: Quantities = Field(default_factory=dict)
     """By resource."""
 
 
@@ -38,7 +42,7 @@ class Toleration(SpecModel):
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect. Absent: all."""
-    toleration_seconds: Annotated[int, Field(ge=0), WHOLE] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=MAX_INT32), WHOLE] | None = None
     """How long a NoExecute taint is tolerated. Absent: for ever."""
 
 
@@ -74,9 +78,9 @@ class EnvSource(SpecModel):
 class EnvVar(SpecModel):
     """A variable of the trainer's environment; reports show names only."""
 
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=VARIABLE_PATTERN)]
     """Its name."""
-    value: Annotated[str, Field(max_length=1024)] | None = None
+    value: LongText | None = None
     """Its value, in the open; private ones belong in valueFrom.secretKeyRef."""
     value_from: EnvSource | None = None
     """Where its value comes from."""
@@ -120,7 +124,7 @@ class VolumeMount(SpecModel):
 
     name: Label
     """The volume's name."""
-    mount_path: Annotated[str, Field(max_length=512, pattern=r"^/")]
+    mount_path: Annotated[str, Field(max_length=512, pattern=ABSOLUTE_PATTERN)]
     """The folder, from /."""
     sub_path: Annotated[str, Field(max_length=512)] | None = None
     """The part of the volume."""
@@ -135,13 +139,11 @@ class Compute(SpecModel):
     """Pods that train together."""
     gpus_per_node: Annotated[int, Field(ge=0, le=16), WHOLE] = 1
     """GPUs in each; 0 trains on the CPU."""
-    gpu_resource_name: Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-./a-zA-Z0-9]*[a-zA-Z0-9])?$")] = (
-        "nvidia.com/gpu"
-    )
+    gpu_resource_name: Annotated[str, Field(max_length=253, pattern=RESOURCE_NAME_PATTERN)] = "nvidia.com/gpu"
     """The name that the device plugin gives them."""
     resources: Resources = Resources()
     """Processors, memory and scratch disk."""
-    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")] | None = None
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=IMAGE_PATTERN)] | None = None
     """The trainer image. Absent: the operator's."""
     image_pull_secrets: Annotated[list[SecretRef], Field(max_length=8)] = Field(default_factory=list)
     """Secrets to pull it with."""
@@ -159,9 +161,7 @@ class Compute(SpecModel):
     """The pod's service account; its token is not mounted."""
     pod_labels: TextMap = Field(default_factory=dict)
     """More labels for the pod."""
-    pod_annotations: Annotated[dict[ShortText, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
+    pod_annotations: Annotated[dict[ShortText, LongText], Field(max_length=16), NO_NULLS] = Field(default_factory=dict)
     """More annotations for the pod."""
     env: Annotated[list[EnvVar], Field(max_length=32)] = Field(default_factory=list)
     """More variables for the trainer."""
@@ -175,9 +175,3 @@ class Compute(SpecModel):
     """The size of /dev/shm. Absent: chosen by the operator."""
     termination_grace_period_seconds: Seconds = 120
     """Time for the last step and its checkpoint when a pod is stopped."""
-
-
-PASSED_THROUGH = frozenset(
-    {"affinity", "securityContext", *(field.alias or name for name, field in Volume.model_fields.items())} - {"name"}
-)
-"""Keys below spec.compute whose inside is the pod's, not ours."""

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from finetune_sdk.api.base import NO_NULLS
 from finetune_sdk.api.types import Cell, ColumnName, Fraction, SpecModel, Uri
 
 DataFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet", "coco", "karpathy", "flickr", "webdataset", "folder"]
@@ -33,7 +34,7 @@ class DataSource(SpecModel):
     """The folder that paths in the table count from. Absent: the table's own."""
     columns: Columns = Columns()
     """The names of columns, where they are unusual."""
-    where: Annotated[dict[ColumnName, Cell], Field(max_length=4)] = Field(default_factory=dict)
+    where: Annotated[dict[ColumnName, Cell], Field(max_length=4), NO_NULLS] = Field(default_factory=dict)
     """Only rows with these values, such as {split: train}."""
 
 

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from finetune_sdk.api.patterns import METRIC_PATTERN
 from finetune_sdk.api.types import UNIQUE, Fraction, IntOrAuto, SpecModel
 
 Rank = Annotated[int, Field(ge=1, le=100_000)]
-"""Not WHOLE: CEL reads these, and knows no integer in 5.0."""
-METRIC_PATTERN = r"^(image|text)_retrieval_recall@[1-9][0-9]{0,5}$"
+"""Not WHOLE: a rule in CEL reads these, and knows no integer in 5.0."""
 
 
 class Gate(SpecModel):

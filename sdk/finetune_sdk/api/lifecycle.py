@@ -20,5 +20,5 @@ class Lifecycle(SpecModel):
     """Time without any progress after which the trainer counts as hung."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=MAX_INT32), WHOLE] | None = None
     """When a finished run's Job is deleted. Absent: never."""
-    restart: Annotated[int, Field(ge=0, le=MAX_INT32), WHOLE] = 0
+    restart: Annotated[int, Field(ge=0, le=MAX_INT32)] = 0  # not WHOLE: a rule in CEL reads it
     """May only grow: raising it on a failed run starts it again on its output, with fresh retries."""

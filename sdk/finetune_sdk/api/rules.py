@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from finetune_sdk.api.defaults import DEFAULT_RECALL_AT
+from finetune_sdk.api.patterns import METRIC_PATTERN
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Rule:
     cel: str
     message: str
     """What would work, for the person who broke it."""
+    blames: str = ""
+    """The field that the API server names, as a dotted path below the part; empty for the part itself."""
 
 
 def _given(part: Any, *fields: str) -> int:
@@ -78,6 +81,7 @@ RULES: tuple[Rule, ...] = (
         _name_is_known,
         "!has(self.weights) || has(self.weights.uri) || has(self.name)",
         "give name, an open_clip architecture such as ViT-B-32-quickgelu; it may be left out only with weights.uri",
+        blames="name",
     ),
     Rule(
         "Data",
@@ -111,8 +115,10 @@ RULES: tuple[Rule, ...] = (
         "Evaluation",
         ("metric", "recallAt"),
         _metric_is_measured,
-        "!has(self.metric) || int(self.metric.split('@')[1]) in (has(self.recallAt) ? self.recallAt : [1, 5, 10])",
+        f"!has(self.metric) || !self.metric.matches(r'{METRIC_PATTERN}')"  # which is told by itself
+        " || int(self.metric.split('@')[1]) in (has(self.recallAt) ? self.recallAt : [1, 5, 10])",
         "metric must be one that is measured: its k must stand in recallAt (1, 5 and 10 where that is absent)",
+        blames="metric",
     ),
     Rule(
         "Checkpoints",
@@ -134,6 +140,7 @@ RULES: tuple[Rule, ...] = (
         _identity_has_an_account,
         "!has(self.storage.workloadIdentity) || !self.storage.workloadIdentity || has(self.compute.serviceAccountName)",
         "storage.workloadIdentity needs compute.serviceAccountName, the account that storage knows",
+        blames="compute.serviceAccountName",
     ),
     Rule(
         "EnvVar",

@@ -2,24 +2,43 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
-from finetune_sdk.api.base import Schema
-from finetune_sdk.api.compute import PASSED_THROUGH, Compute
+from finetune_sdk.api.base import NO_NULLS, NullIsAbsent
+from finetune_sdk.api.compute import Compute
 from finetune_sdk.api.data import Data
 from finetune_sdk.api.evaluation import Evaluation
 from finetune_sdk.api.lifecycle import Lifecycle
 from finetune_sdk.api.model import Model
 from finetune_sdk.api.output import Checkpoints, Output, Storage
+from finetune_sdk.api.patterns import (
+    ANNOTATION_KEY_PATTERN,
+    LABEL_KEY_PATTERN,
+    LABEL_VALUE_PATTERN,
+    NAME_PATTERN,
+    NAMESPACE_PATTERN,
+)
 from finetune_sdk.api.status import FinetuneRunStatus
 from finetune_sdk.api.training import Training
-from finetune_sdk.api.types import NAME_PATTERN, SpecModel
+from finetune_sdk.api.types import SpecModel
 
 GROUP = "finetune.dev"
 VERSION = "v1alpha1"
 KIND = "FinetuneRun"
 PLURAL = "finetuneruns"
 SHORT_NAME = "ftr"
+
+
+def _prefix_fits(key: str) -> str:
+    if len(key.rpartition("/")[0]) > 253:
+        raise PydanticCustomError("long_prefix", "must have at most 253 characters before the /")
+    return key
+
+
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY_PATTERN), AfterValidator(_prefix_fits)]
+AnnotationKey = Annotated[str, Field(pattern=ANNOTATION_KEY_PATTERN), AfterValidator(_prefix_fits)]
+LabelValue = Annotated[str, Field(pattern=LABEL_VALUE_PATTERN)]
 
 
 class FinetuneRunSpec(SpecModel):
@@ -49,16 +68,16 @@ class FinetuneRunSpec(SpecModel):
     """Retries and deadlines."""
 
 
-class Metadata(Schema):
+class Metadata(NullIsAbsent):
     """Kubernetes' ObjectMeta, as far as a run or a file may carry it."""
 
     name: Annotated[str, Field(min_length=1, max_length=50, pattern=NAME_PATTERN)]
     """The run's name: lower-case letters, digits and dashes, at most 50; the Job is NAME-trainer."""
-    namespace: str | None = None
+    namespace: Annotated[str, Field(max_length=63, pattern=NAMESPACE_PATTERN)] | None = None
     """Where it lives."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[LabelKey, LabelValue], NO_NULLS] = Field(default_factory=dict)
     """Queue and priority labels are copied to the Job."""
-    annotations: dict[str, str] = Field(default_factory=dict)
+    annotations: Annotated[dict[AnnotationKey, str], NO_NULLS] = Field(default_factory=dict)
     """Notes for people and tools."""
     uid: str | None = None
     """Set by the API server, as all below."""
@@ -74,7 +93,7 @@ class Metadata(Schema):
     managed_fields: list[dict[str, Any]] = Field(default_factory=list)
 
 
-class FinetuneRun(Schema):
+class FinetuneRun(NullIsAbsent):
     """One fine-tuning run: model, data and hyperparameters in, a measured model out."""
 
     api_version: Literal["finetune.dev/v1alpha1"]
@@ -87,33 +106,3 @@ class FinetuneRun(Schema):
     """What is wanted."""
     status: FinetuneRunStatus = FinetuneRunStatus()
     """What is. Written by the operator alone."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, document: Any) -> Any:
-        """As the API server reads it: a key with null in the spec is no key at all, so that its default holds."""
-        if isinstance(document, dict) and isinstance(document.get("spec"), dict):
-            return {**document, "spec": without_nulls(document["spec"])}
-        return document
-
-
-def without_nulls(spec: dict[str, Any]) -> dict[str, Any]:
-    """`spec` without keys that hold null, as the API server prunes them; a null in a list stays, and is refused.
-
-    Of an object that passes through to the pod only the outermost level is pruned: what lies deeper is not ours.
-    """
-    return {key: _pruned(below, key == "compute") for key, below in spec.items() if below is not None}
-
-
-def _pruned(value: Any, in_compute: bool) -> Any:
-    if isinstance(value, list):
-        return [_pruned(item, in_compute) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kept = {key: below for key, below in value.items() if below is not None}
-    free = PASSED_THROUGH if in_compute else frozenset[str]()
-    return {key: _outermost(below) if key in free else _pruned(below, in_compute) for key, below in kept.items()}
-
-
-def _outermost(value: Any) -> Any:
-    return {key: below for key, below in value.items() if below is not None} if isinstance(value, dict) else value

@@ -30,7 +30,7 @@ class Schedule(SpecModel):
 class TowerFreeze(SpecModel):
     """How much of a tower stays as it is: exactly one of blocks and all."""
 
-    blocks: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = None
+    blocks: Annotated[int, Field(ge=0, le=1000)] | None = None  # not WHOLE: a rule in CEL reads it
     """The first so many blocks, and what lies before them."""
     all: bool | None = None
     """The whole tower; a new projection is trained all the same."""

@@ -20,15 +20,19 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from finetune_sdk.api.base import Schema
+from finetune_sdk.api.base import NullIsAbsent
+from finetune_sdk.api.patterns import (
+    HUB_NAME_PATTERN,
+    NAME_PATTERN,
+    OBJECT_NAME_PATTERN,
+    ONE_LINE_PATTERN,
+    PUBLISHED_NAME_PATTERN,
+    QUANTITY_PATTERN,
+    URI_PATTERN,
+)
 from finetune_sdk.api.rules import broken_rules
 
-URI_PATTERN = r"^(file|s3)://[^\x00-\x20\x7f/][^\x00-\x1f\x7f]*$|^file:///[^\x00-\x1f\x7f]*$"
-"""A scheme and a place, in RE2, which Kubernetes and pydantic read alike. Spaces may stand in names."""
-NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-"""A DNS label that begins with a letter: the Job, its pods and its labels carry it."""
-QUANTITY_PATTERN = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
-"""A Kubernetes quantity that is not negative: 16Gi, 500m, 1.5."""
+QUANTITY_LENGTH = 32
 MAX_INT32 = 2_147_483_647
 MAX_INT64 = 9_223_372_036_854_775_807
 
@@ -37,7 +41,7 @@ RULES_LATER: dict[str, str] = {}
 """As validation context: fields only. A reader of files asks for the rules afterwards, so as to tell all mistakes."""
 
 
-class SpecModel(Schema):
+class SpecModel(NullIsAbsent):
     """A part of the spec: strict types, no infinite numbers, and the cross-field rules of `rules.py`."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
@@ -68,7 +72,6 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 def _number_or_auto(value: Any) -> Any:
-    value = _whole(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     if value == "auto" or (is_number and 1 <= value <= MAX_INT32):
         return value
@@ -76,7 +79,6 @@ def _number_or_auto(value: Any) -> Any:
 
 
 def _quantity_type(value: Any) -> Any:
-    value = _whole(value)
     if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value > MAX_INT64):
         raise PydanticCustomError("quantity", "a Kubernetes quantity such as 16Gi or 500m; a fraction in quotes: '1.5'")
     return str(value)
@@ -90,13 +92,11 @@ UNIQUE = AfterValidator(_unique)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Uri = Annotated[str, Field(min_length=1, max_length=1024, pattern=URI_PATTERN), UriMark()]
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
-PublishedName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-HubName = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")
-]
-Cell = Annotated[str, Field(max_length=128)]
-ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN)]
+PublishedName = Annotated[str, Field(min_length=1, max_length=128, pattern=PUBLISHED_NAME_PATTERN)]
+HubName = Annotated[str, Field(min_length=1, max_length=128, pattern=HUB_NAME_PATTERN)]
+Cell = Annotated[str, Field(max_length=128, pattern=ONE_LINE_PATTERN)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=128, pattern=ONE_LINE_PATTERN)]
 Seconds = Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE]
 IntOrAuto = Annotated[
     int | Literal["auto"],
@@ -106,7 +106,14 @@ IntOrAuto = Annotated[
 ]
 Quantity = Annotated[
     str,
-    Field(max_length=32, pattern=QUANTITY_PATTERN),
+    Field(max_length=QUANTITY_LENGTH, pattern=QUANTITY_PATTERN),
     BeforeValidator(_quantity_type),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": QUANTITY_PATTERN}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "maxLength": QUANTITY_LENGTH, "pattern": QUANTITY_PATTERN},
+            ]
+        }
+    ),
 ]

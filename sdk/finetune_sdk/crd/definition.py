@@ -5,9 +5,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from finetune_sdk.api.patterns import IN_WORDS, NAME_PATTERN
 from finetune_sdk.api.run import GROUP, KIND, PLURAL, SHORT_NAME, VERSION, FinetuneRun, FinetuneRunSpec
 from finetune_sdk.api.status import FinetuneRunStatus
-from finetune_sdk.api.types import NAME_PATTERN
 from finetune_sdk.crd.schema import VALIDATIONS, structural
 
 Json = dict[str, Any]
@@ -82,9 +82,9 @@ def _column(name: str, kind: str, path: str, priority: int) -> Json:
 
 
 def _root() -> Json:
-    spec = structural(FinetuneRunSpec, defaults=True)
+    spec = structural(FinetuneRunSpec, users=True)
     spec[VALIDATIONS] = [*spec.get(VALIDATIONS, []), *_transitions()]
-    status = structural(FinetuneRunStatus, defaults=False)
+    status = structural(FinetuneRunStatus, users=False)
     status["default"] = FinetuneRunStatus().model_dump(mode="json", by_alias=True, exclude_none=True)
     status["properties"]["conditions"] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     return {
@@ -94,15 +94,15 @@ def _root() -> Json:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": spec,
             "status": status,
         },
         VALIDATIONS: [
             {
                 "rule": f"self.metadata.name.size() <= 50 && self.metadata.name.matches('{NAME_PATTERN}')",
-                "message": "metadata.name must be at most 50 lower-case letters, digits and dashes, beginning with a "
-                "letter and not ending with a dash",
+                "message": f"{IN_WORDS[NAME_PATTERN]}, at most 50: the Job is called NAME-trainer",
+                "fieldPath": ".metadata.name",
             }
         ],
     }
@@ -110,20 +110,28 @@ def _root() -> Json:
 
 def _transitions() -> list[Json]:
     """ONE rule holds every immutable field: per-field rules are passed by by removing a field and adding it again."""
-    fixed = [field.alias or name for name, field in FinetuneRunSpec.model_fields.items()]
-    kept = " && ".join(
-        f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
-        for name in fixed
+    names = [field.alias or name for name, field in FinetuneRunSpec.model_fields.items()]
+    kept = {
+        name: f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})"
+        for name in names
         if name not in MUTABLE
+    }
+    # Strings and no list: of a list CEL does not know how long it can get, and refuses the cost.
+    changed = " + ".join(f"({same} ? '' : ' spec.{name}')" for name, same in kept.items())
+    advice = (
+        "only spec.suspend and spec.lifecycle may change while the run exists: for another spec delete the run and"
+        " apply it again, or give it another name"
     )
     return [
         {
-            "rule": kept,
-            "message": "only spec.suspend and spec.lifecycle may change: for another spec delete the run and apply it "
-            "again, or give it another name",
+            "rule": " && ".join(kept.values()),
+            "messageExpression": f"'changed:' + {changed} + '; {advice}'",
+            "message": advice,
+            "reason": "FieldValueForbidden",
         },
         {
             "rule": "self.lifecycle.restart >= oldSelf.lifecycle.restart",
-            "message": "spec.lifecycle.restart may only grow: each raise starts a failed run once more",
+            "message": "may only grow: each raise starts a failed run once more",
+            "fieldPath": ".lifecycle.restart",
         },
     ]
