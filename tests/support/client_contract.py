@@ -187,7 +187,7 @@ class ClientContract:
 
     def test_what_cannot_be_retried_is_refused_in_words(self, runs: RunClient, operator: Operator) -> None:
         runs.create(a_run("early"))
-        with pytest.raises(Refused, match="has a change that the operator has not seen yet"):
+        with pytest.raises(Refused, match=r"run 'early' is Pending \(WaitingForOperator\): only a Failed run can be"):
             runs.retry("early")
         operator.progress("early")
         with pytest.raises(Refused, match="run 'early' is Running: only a Failed run can be retried"):

@@ -81,7 +81,7 @@ def follow(
                 if deadline.over():
                     return
         except WatchExpired:
-            continue
+            trouble.settle()
         except ServerError as error:
             trouble.wait(error)
         else:
@@ -100,7 +100,7 @@ class _Trouble:
         self._next, self._spent = FIRST_PAUSE_SECONDS, 0.0
 
     def settle(self) -> None:
-        """A watch ended by itself: a moment's rest, so that one which always ends at once is no storm."""
+        """A watch ended: a moment's rest, so that one which always ends at once is no storm."""
         self._pause(min(FIRST_PAUSE_SECONDS, self._deadline.left))
 
     def wait(self, error: ServerError) -> None:

@@ -16,6 +16,7 @@ from finetune_sdk.client.cluster import Cluster, Json, Scope, WatchExpired
 from finetune_sdk.client.connect import connect
 from finetune_sdk.client.documents import RunLike, document_of, run_from, run_of, selector
 from finetune_sdk.client.errors import (
+    AlreadyExists,
     ArtifactsLeft,
     ClientError,
     Conflict,
@@ -229,10 +230,10 @@ class RunClient:
         """
         for _ in range(RETRY_TRIES):
             run = self.get(name, namespace=namespace)
-            if not is_current(run) or run.spec.lifecycle.restart > run.status.restarts:
-                raise Refused(f"run {name!r} has a change that the operator has not seen yet: wait for it first")
             if run.status.state != "Failed":
                 raise Refused(f"run {name!r} is {_standing(run)}: only a Failed run can be retried")
+            if not is_current(run) or run.spec.lifecycle.restart > run.status.restarts:
+                raise Refused(f"run {name!r} has a change that the operator has not seen yet: wait for that first")
             spec: Json = {"lifecycle": {"restart": run.spec.lifecycle.restart + 1}}
             version = {"resourceVersion": run.metadata.resource_version}
             with contextlib.suppress(Conflict):
@@ -281,7 +282,10 @@ class RunClient:
         self, keys: StorageKeys, *, name: str = DEFAULT_SECRET, namespace: str | None = None, replace: bool = False
     ) -> None:
         """Make the Secret from which runs of the namespace get at storage. Raises AlreadyExists unless `replace`."""
-        self._cluster.write_secret(namespace or self.namespace, name, keys.data(), replace=replace)
+        try:
+            self._cluster.write_secret(namespace or self.namespace, name, keys.data(), replace=replace)
+        except AlreadyExists as error:
+            raise AlreadyExists(f"{error}: give --replace (in Python: replace=True) to renew its keys") from None
 
     def _scope(
         self, namespace: str | None, everywhere: bool, fields: str, labels: Mapping[str, str] | str | None

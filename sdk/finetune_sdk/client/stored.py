@@ -60,6 +60,6 @@ def _credentials_of(cluster: Cluster, run: FinetuneRun, endpoint: str | None) ->
 
 def _no_keys(error: ClientError) -> Refused:
     return Refused(
-        f"no keys for the run's storage: {error}. Set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-        "or give --credentials (in Python: credentials=)"
+        f"no keys for the run's storage: {error}. `kubectl finetune storage create` makes the Secret; or set "
+        "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --credentials (in Python: credentials=)"
     )

@@ -1,6 +1,7 @@
 """`kubectl finetune report`."""
 
 import sys
+import webbrowser
 from pathlib import Path
 
 import click
@@ -45,5 +46,5 @@ def command(target: Target, name: str, to: Path, show: bool, endpoint: str | Non
     except OSError as error:
         raise UsageError(f"{to} cannot be written ({error.strerror}): give another file with -o") from None
     click.echo(str(to))
-    if show and click.launch(to.absolute().as_uri()) != 0:
+    if show and not webbrowser.open(to.absolute().as_uri()):
         click.echo(f"no browser was found: open {to} yourself", err=True)

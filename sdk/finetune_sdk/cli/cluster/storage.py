@@ -29,7 +29,7 @@ def command() -> None:
 @click.option(
     "--ca-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="PEM certificates to trust in place of the public ones.  [default: AWS_CA_BUNDLE, if set]",
+    help="PEM certificates that pods trust in place of the public ones.",
 )
 @click.option("--replace", is_flag=True, help="Replace the Secret if it is there; running trainers read the new keys.")
 @cluster_options
@@ -55,13 +55,12 @@ def create(
             "AWS_SESSION_TOKEN is set: such keys end while runs still train. Give keys that last, with --access-key "
             "and --secret-key-file, and unset AWS_SESSION_TOKEN"
         )
-    certificates = ca_file or (Path(bundle) if (bundle := os.environ.get("AWS_CA_BUNDLE")) else None)
     keys = StorageKeys(
-        endpoint=_given(endpoint, "AWS_ENDPOINT_URL", "--endpoint", "Endpoint, as pods reach it"),
+        endpoint=_given(endpoint, "AWS_ENDPOINT_URL", "--endpoint", "Endpoint"),
         access_key=_given(access_key, "AWS_ACCESS_KEY_ID", "--access-key", "Access key"),
         secret_key=_secret_key(secret_key_file),
         region=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        ca=_read(certificates, "--ca-file") if certificates else None,
+        ca=_read(ca_file, "--ca-file") if ca_file else None,
     )
     with target.open() as runs:
         runs.create_storage(keys, name=name, replace=replace)
@@ -87,7 +86,7 @@ def _given(value: str | None, variable: str, option: str, question: str, *, hidd
     if found:
         return found
     if not sys.stdin.isatty():
-        raise UsageError(f"{question.lower()} is missing: give {option}, or set {variable}")
+        raise UsageError(f"the {question.lower()} is missing: give {option}, or set {variable}")
     answer: str = click.prompt(question, hide_input=hidden, err=True)
     return answer
 
