@@ -2,12 +2,11 @@
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support.go_tools import cache_folder, go_program
+from tests.support.go_tools import build_environment, cache_folder, go_program
 
 HERE = Path(__file__).resolve().parent / "kube"
 VERSION = "1.37.2"
@@ -47,7 +46,7 @@ def _build(folder: Path) -> None:
     done = subprocess.run(
         [go, "build", "-trimpath", "-ldflags", flags, "-o", program, "."],
         cwd=HERE,
-        env=dict(os.environ),
+        env=build_environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ import sys
 
 from tests.cluster import binaries
 from tests.support import minio
-from tests.support.go_tools import go_program
+from tests.support.go_tools import drop_build_caches, go_program
 
 PACKAGES = {
     "chromium": "chromium",
@@ -63,3 +63,4 @@ if __name__ == "__main__":
     ensure_packages()
     ensure_minio()
     ensure_cluster()
+    drop_build_caches()
