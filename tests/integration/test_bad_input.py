@@ -163,7 +163,9 @@ CASES = {
         setting("spec.evaluation", {"recallAt": [1, 50]}), 64, "50 is above the number of candidates, 12 test pictures"
     ),
     "a batch larger than the data": Case(setting("spec.training.batchSize", 500), 64, "500 pairs, but only"),
-    "lora": Case(setting("spec.training.lora", {}), 64, "not supported yet"),
+    "more frozen blocks than there are": Case(
+        setting("spec.training.freeze", {"image": {"blocks": 9}}), 64, "use at most 2, or all: true"
+    ),
     "an export of a later version": Case(setting("spec.output.exports", ["onnx"]), 64, "not supported yet"),
     "a format of a later version": Case(setting("spec.data.train.format", "parquet"), 64, "not supported yet"),
     "a scheme that is not read": Case(setting("spec.data.train.uri", "http://x/a.csv"), 64, "http"),

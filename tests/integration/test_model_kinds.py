@@ -24,6 +24,7 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.digest import weights_digest
 from finetune_trainer.model.export import check_export
 from finetune_trainer.model.freeze import freeze
+from finetune_trainer.model.layers import tower_layers
 from finetune_trainer.model.load import load_model
 from finetune_trainer.model.save import CONFIG, WEIGHTS, write_model
 from finetune_trainer.training.towers import set_training_mode
@@ -76,6 +77,20 @@ def test_five_steps_then_a_fresh_process(tmp_path: Path, kind: Kind) -> None:
     spec = Model.model_validate({"weights": {"uri": folder.as_uri()}})
     again = load_model(spec, stores=open_store, cache_root=tmp_path / "c", device=torch.device("cpu"), seed=9)
     assert again.digest == weights_digest(after)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frozen_blocks_and_statistics_stay_through_five_steps(tmp_path: Path, kind: Kind) -> None:
+    model = tiny_model(kind, folder=tmp_path)
+    freeze(model, Freeze.model_validate({"image": {"blocks": 1}, "text": {"blocks": 2}}))
+    before = {name: value.clone() for name, value in model.module.state_dict().items()}
+    steps(model, 5, 1e-3)
+    changed = {name for name, value in model.module.state_dict().items() if not torch.equal(value, before[name])}
+    layers = [(tower_layers(model.module, "image"), 1), (tower_layers(model.module, "text"), 2)]
+    behind = {name for each, count in layers for name, place in each.place.items() if place > count}
+    assert changed == {name for name in behind if not name.startswith("text_decoder.")} | {
+        name for name in before if name in ("logit_scale", "logit_bias")
+    }
 
 
 def test_siglips_logit_scale_is_not_clamped_at_rate_zero(tmp_path: Path) -> None:

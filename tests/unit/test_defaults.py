@@ -77,6 +77,12 @@ RATES = {
     "ViT-g takes 0.3": (G, {}, 3e-6),
     "random weights": (ModelTraits(loss="clip", random=True, image_parameters=88_000_000), {}, 5e-4),
     "projections only": (VIT_B, {"freeze": FROZEN}, 1e-3),
+    "LoRA": (VIT_B, {"lora": {}}, 1e-4),
+    "LoRA from random weights": (
+        ModelTraits(loss="clip", random=True, image_parameters=88_000_000),
+        {"lora": {"rank": 4}},
+        1e-4,
+    ),
     "one frozen tower is not projections only": (VIT_B, {"freeze": {"text": {"all": True}}}, 1e-5),
     "twice the batch by the square root": (VIT_B, {"batchSize": 512}, 1.4142e-5),
     "half the batch by the square root": (VIT_B, {"batchSize": 128}, 0.7071e-5),

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from finetune_trainer.model.layers import tower_layers
 from finetune_trainer.training.memory import Fit
-from finetune_trainer.training.optimizer import clip_gradients, make_optimizer, trained_parameters
+from finetune_trainer.training.optimizer import clip_gradients, make_optimizer, set_rate, trained_parameters
 from finetune_trainer.training.state import TrainState
+from finetune_trainer.training.towers import TOWERS
 from tests.support.models import Kind, tiny_model
 from tests.support.training import make_batch, parts_of, resolved_for, small_model
 
@@ -112,3 +114,54 @@ def test_frozen_parameters_have_no_state_and_do_not_move() -> None:
     state.update(make_batch(model, 0))
     after = dict(model.module.named_parameters())
     assert all(torch.equal(after[name], before[name]) == name.startswith("visual.") for name in before)
+
+
+def test_layer_decay_against_a_step_computed_by_hand() -> None:
+    """AdamW's first step is the sign of the gradient, and decay: both times the layer's own rate."""
+    model, rate, decay = small_model(), 1e-2, 0.5
+    module = model.module
+    depth = 3  # two blocks, and what lies behind them
+    factors = {
+        "token_embedding.weight": decay**depth,
+        "visual.conv1.weight": decay**depth,
+        "visual.transformer.resblocks.0.mlp.c_fc.weight": decay**2,
+        "transformer.resblocks.1.attn.in_proj_weight": decay,
+        "visual.proj": 1.0,
+        "text_projection": 1.0,
+    }
+    before = {name: module.get_parameter(name).detach().clone() for name in factors}
+    optimizer = make_optimizer(module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6, layer_decay=decay)
+    for parameter in module.parameters():
+        parameter.grad = torch.where(parameter > 0, 0.5, -0.25)
+    set_rate(optimizer, rate)
+    optimizer.step()
+    for name, factor in factors.items():
+        old, own = before[name], rate * factor
+        gradient = torch.where(old > 0, 0.5, -0.25)
+        by_hand = old - own * 0.1 * old - own * gradient / (gradient.abs() + 1e-6)
+        torch.testing.assert_close(module.get_parameter(name).detach(), by_hand, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "siglip", "coca", "composed"])
+def test_layer_decay_slows_every_parameter_before_the_heads_and_none_behind(kind: Kind, tmp_path: Path) -> None:
+    model = tiny_model(kind, folder=tmp_path)
+    optimizer = make_optimizer(model.module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6, layer_decay=0.9)
+    set_rate(optimizer, 1e-3)
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    layers = [tower_layers(model.module, tower) for tower in TOWERS]
+    for each in layers:
+        for name, place in each.place.items():
+            assert rates[id(model.module.get_parameter(name))] == pytest.approx(1e-3 * 0.9 ** (each.blocks + 1 - place))
+    assert rates[id(parts_of(model).logit_scale)] == 1e-3
+
+
+def test_layer_decay_asks_nothing_of_a_frozen_tower() -> None:
+    model = small_model()
+    model.module.visual = torch.nn.Linear(2, 2).requires_grad_(False)
+    optimizer = make_optimizer(model.module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6, layer_decay=0.9)
+    assert len({group["rate_factor"] for group in optimizer.param_groups}) == 4
+
+
+def test_without_layer_decay_there_are_two_groups_of_parameters() -> None:
+    optimizer = make_optimizer(small_model().module, weight_decay=0.1, betas=(0.9, 0.98), epsilon=1e-6)
+    assert [group["rate_factor"] for group in optimizer.param_groups] == [1.0, 1.0]

@@ -184,8 +184,8 @@ WRONG = {
         "spec.data: give both train and test, or source in place of them",
     ),
     "not supported yet": (
-        with_training("{lora: {rank: 8}}"),
-        "run.yaml:8  spec.training.lora: lora is not supported yet: remove it to fine-tune all weights",
+        GOOD + "  compute: {nodes: 2}\n",
+        "run.yaml:8  spec.compute.nodes: several nodes are not supported yet: use 1",
     ),
 }
 

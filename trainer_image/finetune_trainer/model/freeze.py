@@ -7,6 +7,7 @@ from finetune_sdk.api.training import Freeze, TowerFreeze
 from finetune_sdk.errors import InvalidSpec
 from finetune_trainer.model.adapters import added_projections, tower_of, unreached
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.layers import tower_layers
 
 Tower = Literal["image", "text"]
 TOWERS: tuple[Tower, Tower] = ("image", "text")
@@ -15,15 +16,19 @@ TOWERS: tuple[Tower, Tower] = ("image", "text")
 def freeze(model: ClipModel, spec: Freeze) -> list[str]:
     """Set requires_grad on every parameter by `training.freeze`; return a sentence for the user about each surprise.
 
-    A frozen tower's added projection is trained all the same. A frozen trunk costs no memory for activations: none of
-    its inputs and parameters needs a gradient, so autograd records nothing until the projection.
-    Parameters that the contrastive loss does not reach are frozen too. Raises InvalidSpec where nothing is left.
+    A frozen tower's added projection is trained all the same. What lies before the first trained parameter costs no
+    memory for activations: none of its inputs and parameters needs a gradient, so autograd records nothing.
+    Parameters that the contrastive loss does not reach are frozen too. Raises InvalidSpec where nothing is left, and
+    for more blocks than there are.
     """
-    kept = set(added_projections(model))
-    frozen = {tower for tower in TOWERS if _is_whole(getattr(spec, tower), tower)}
+    notes: list[str] = []
+    frozen: set[str] = set()
+    for tower in TOWERS:
+        held, note = _frozen_part(model, tower, getattr(spec, tower))
+        frozen |= held
+        notes += note
     for name, parameter in model.module.named_parameters():
-        parameter.requires_grad_(tower_of(name) not in frozen or name in kept)
-    notes = [_note_of_tower(tower, model, kept) for tower in TOWERS if tower in frozen]
+        parameter.requires_grad_(name not in frozen)
     notes += _freeze_unreached(model)
     if not any(value.requires_grad and tower_of(name) != "head" for name, value in model.module.named_parameters()):
         raise InvalidSpec(
@@ -33,17 +38,28 @@ def freeze(model: ClipModel, spec: Freeze) -> list[str]:
     return notes
 
 
-def _is_whole(spec: TowerFreeze | None, tower: Tower) -> bool:
-    if spec is not None and spec.blocks:
-        raise InvalidSpec(f"training.freeze.{tower}.blocks: freezing single blocks is not supported yet; use all: true")
-    return spec is not None and bool(spec.all)
+def _frozen_part(model: ClipModel, tower: Tower, spec: TowerFreeze | None) -> tuple[set[str], list[str]]:
+    if spec is not None and spec.all:
+        kept = set(added_projections(model))
+        owned = [name for name, _ in model.module.named_parameters() if tower_of(name) == tower]
+        frozen = {name for name in owned if name not in kept}
+        rest = "; its projection is trained" if len(frozen) < len(owned) else ""
+        return frozen, [f"The {tower} tower is frozen ({len(frozen)} of {len(owned)} tensors){rest}."]
+    if spec is None or not spec.blocks:
+        return set(), []
+    return _frozen_blocks(model, tower, spec.blocks)
 
 
-def _note_of_tower(tower: Tower, model: ClipModel, kept: set[str]) -> str:
-    owned = [name for name, _ in model.module.named_parameters() if tower_of(name) == tower]
-    trained = sum(name in kept for name in owned)
-    rest = "; its projection is trained" if trained else ""
-    return f"The {tower} tower is frozen ({len(owned) - trained} of {len(owned)} tensors){rest}."
+def _frozen_blocks(model: ClipModel, tower: Tower, count: int) -> tuple[set[str], list[str]]:
+    layers = tower_layers(model.module, tower)
+    if count > layers.blocks:
+        raise InvalidSpec(
+            f"training.freeze.{tower}.blocks: {count}, but the {tower} tower of {model.name} has {layers.blocks}: "
+            f"use at most {layers.blocks}, or all: true for the whole tower"
+        )
+    frozen = {name for name, place in layers.place.items() if place <= count}
+    which = f"{count} of {layers.blocks} blocks, with what lies before them: {len(frozen)} tensors"
+    return frozen, [f"The {tower} tower is frozen in part ({which})."]
 
 
 def _freeze_unreached(model: ClipModel) -> list[str]:

@@ -29,7 +29,7 @@ from finetune_trainer.pipeline.log import LogTail, logger_of
 from finetune_trainer.pipeline.owner import claim
 from finetune_trainer.pipeline.reporting import conclude, judge_gate, publish
 from finetune_trainer.pipeline.stop import stop_on_signals
-from finetune_trainer.pipeline.training import resolved_training, train_stage
+from finetune_trainer.pipeline.training import check_training, resolved_training, train_stage
 from finetune_trainer.pipeline.world import StoppingProgress, World
 from finetune_trainer.records import GateResult, Outcome
 from finetune_trainer.training.defaults import ResolvedTraining
@@ -162,6 +162,7 @@ def _prepare(attempt: Attempt) -> _Ready:
     metrics = resolve_metrics(attempt, dataset.test)
     for note in (*model.notes, *freeze(model, spec.training.freeze)):
         journal.note(note)
+    check_training(model, spec.training)
     resolved = resolved_training(attempt, model, len(dataset.train.images))
     values = {
         "training": resolved.as_dict(),

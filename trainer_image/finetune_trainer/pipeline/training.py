@@ -10,13 +10,15 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from finetune_sdk.api.training import Training
 from finetune_trainer.checkpoint.find import load_weights
 from finetune_trainer.checkpoint.metrics import join_metrics
 from finetune_trainer.checkpoint.saver import Checkpoints
 from finetune_trainer.data.batches import TrainBatches
 from finetune_trainer.data.prepare import Dataset
 from finetune_trainer.model.clip import ClipModel
-from finetune_trainer.pipeline.attempt import Attempt, copy_state
+from finetune_trainer.model.lora import add_lora, check_lora, has_lora, load_training_state, merge_lora, merged_state
+from finetune_trainer.pipeline.attempt import Attempt
 from finetune_trainer.records import Recalls
 from finetune_trainer.training.defaults import (
     DeviceTraits,
@@ -25,6 +27,7 @@ from finetune_trainer.training.defaults import (
     resolve_training,
 )
 from finetune_trainer.training.loop import Cadence, Trained, TrainJob, train
+from finetune_trainer.training.optimizer import layer_factors
 from finetune_trainer.training.precision import device_capability
 
 MAX_WORKERS = 16
@@ -55,6 +58,13 @@ def resolved_training(attempt: Attempt, model: ClipModel, n_images: int) -> Reso
     for note in notes:
         attempt.journal.note(note)
     return resolved
+
+
+def check_training(model: ClipModel, training: Training) -> None:
+    """Raise InvalidSpec, before anything is measured, for what the model cannot do; call after `freeze`."""
+    layer_factors(model.module, training.optimizer.layer_decay)
+    if training.lora is not None:
+        check_lora(model)
 
 
 def restore_resolved(stored: dict[str, Any]) -> ResolvedTraining:
@@ -88,6 +98,8 @@ def train_stage(
         note=attempt.progress.note,
         saved=attempt.world.witness.saved,
     )
+    if (lora := attempt.spec.training.lora) is not None:
+        attempt.progress.note(add_lora(model, lora, resolved.seed))
     job = TrainJob(
         model=model,
         batches=batches,
@@ -97,11 +109,12 @@ def train_stage(
     )
     trained = train(job, checkpoints, stop=attempt.world.stop, progress=attempt.progress, clock=time.monotonic)
     model.module.eval()
-    model.module.requires_grad_(False)
     join_metrics(attempt.output)
-    states = {trained.step: dict(copy_state(model.module))}
+    states = {trained.step: merged_state(model.module)}
     if trained.best_step is not None and trained.best_step != trained.step:
-        states[trained.best_step] = load_weights(attempt.output, trained.best_step, scratch)
+        states[trained.best_step] = _whole_weights(model, load_weights(attempt.output, trained.best_step, scratch))
+    merge_lora(model.module)
+    model.module.requires_grad_(False)
     if trained.stopped_early:
         attempt.journal.note(
             f"training stopped early at step {trained.step} of {resolved.total_steps}: "
@@ -114,6 +127,14 @@ def install(model: ClipModel, state: dict[str, Tensor]) -> None:
     """Give the model these weights."""
     with torch.no_grad():
         model.module.load_state_dict(state)
+
+
+def _whole_weights(model: ClipModel, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's weights under the names of the model without adapters."""
+    if not has_lora(model.module):
+        return saved
+    load_training_state(model.module, saved)
+    return merged_state(model.module)
 
 
 def _cadence(every_minutes: float | None, every_steps: int | None) -> Cadence:

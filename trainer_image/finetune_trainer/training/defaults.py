@@ -29,6 +29,7 @@ LARGE = math.sqrt(ANCHORS[1] * ANCHORS[2])
 
 PROJECTION_RATE = 1e-3
 RANDOM_RATE = 5e-4
+LORA_RATE = 1e-4
 SIZE_FACTORS = ((200e6, 1.0), (500e6, 0.5), (math.inf, 0.3))
 """Image towers below so many parameters, and the factor on the rate: B has 88 million, L 304, H 632, g 1,011."""
 MAX_BATCH_FACTOR = 2.0
@@ -90,6 +91,8 @@ class ResolvedTraining:
     patience: int | None
     """Evaluations without a new best after which training stops; None: never."""
     seed: int
+    layer_decay: float = 1.0
+    """The rate's factor from each block to the one before it."""
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
@@ -139,6 +142,7 @@ def resolve_training(
         evaluation_steps=_evaluation_steps(every, total_steps),
         patience=_patience(training, n_images),
         seed=training.seed,
+        layer_decay=training.optimizer.layer_decay,
     )
     return resolved, _notes(training, resolved, why, model)
 
@@ -190,6 +194,8 @@ def _rate(training: Training, n_images: int, model: ModelTraits, batch_factor: f
     frozen = [tower is not None and tower.all is True for tower in (training.freeze.image, training.freeze.text)]
     if all(frozen):
         return PROJECTION_RATE * batch_factor, "for projections, as both towers are frozen"
+    if training.lora is not None:
+        return LORA_RATE * batch_factor, "for LoRA"
     if model.random:
         return RANDOM_RATE * batch_factor, "for random weights"
     factor = next(factor for limit, factor in SIZE_FACTORS if model.image_parameters < limit)

@@ -7,11 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from finetune_trainer.model.adapters import decays
+from finetune_trainer.model.adapters import decays, tower_of
+from finetune_trainer.model.layers import tower_layers
 from finetune_trainer.training.loss import LossName
+from finetune_trainer.training.towers import TOWERS
 
 MAX_LOGIT_SCALE = math.log(100)
 """Radford et al. 2021, section 2.5: scaling logits by more than 100 made training unstable."""
+RATE_FACTOR = "rate_factor"
+"""What a group of parameters multiplies the rate by: layer decay."""
 
 
 def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -20,25 +24,47 @@ def trained_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def make_optimizer(
-    module: nn.Module, *, weight_decay: float, betas: tuple[float, float], epsilon: float
+    module: nn.Module,
+    *,
+    weight_decay: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW with its state allocated, as if after no step; the rate is set at each step.
 
+    With a `layer_decay` below 1 layers learn slower the nearer they are to the input (BEiT, arXiv:2106.08254).
     State that exists from the start is what a checkpoint restores into and what the memory probe counts.
     """
     parameters = trained_parameters(module)
-    groups: list[dict[str, Any]] = [
-        {"params": [value for name, value in parameters.items() if decays(name, value)], "weight_decay": weight_decay},
-        {"params": [value for name, value in parameters.items() if not decays(name, value)], "weight_decay": 0.0},
-    ]
+    factors = layer_factors(module, layer_decay)
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for name, parameter in sorted(parameters.items(), key=lambda item: not decays(*item)):
+        key = (decays(name, parameter), factors.get(name, 1.0))
+        empty = {"params": [], "weight_decay": weight_decay if key[0] else 0.0, RATE_FACTOR: key[1]}
+        groups.setdefault(key, empty)["params"].append(parameter)
     device = next(iter(parameters.values())).device
     # One pass over the memory in place of ten; torch has no such kernel for every kind of device.
     fused = device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=betas, eps=epsilon, fused=fused
-    )
+    optimizer = torch.optim.AdamW(list(groups.values()), lr=0.0, betas=betas, eps=epsilon, fused=fused)
     _allocate_state(optimizer)
     return optimizer
+
+
+def layer_factors(module: nn.Module, layer_decay: float) -> dict[str, float]:
+    """The factor on the rate of each trained parameter of the towers; empty where it is 1 for all.
+
+    Raises InvalidSpec for a network that does not tell its blocks.
+    """
+    if layer_decay == 1:
+        return {}
+    factors: dict[str, float] = {}
+    for tower in TOWERS:
+        # A frozen tower needs no layers: it may be a network that has none to tell.
+        trained = [name for name in trained_parameters(module) if tower_of(name) == tower]
+        layers = tower_layers(module, tower) if trained else None
+        factors |= {name: layers.factor(name, layer_decay) for name in trained} if layers else {}
+    return factors
 
 
 def _allocate_state(optimizer: torch.optim.AdamW) -> None:
@@ -57,9 +83,9 @@ def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """The rate of the next step, for all parameters."""
+    """The rate of the next step; each group of parameters has its own factor on it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[RATE_FACTOR]
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:

@@ -12,6 +12,7 @@ from finetune_sdk.errors import WeightsInvalid
 from finetune_trainer.checkpoint.snapshot import Snapshot, copy_to_host
 from finetune_trainer.data.batches import Batch, normalise
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.lora import load_training_state, training_state
 from finetune_trainer.records import Recalls, StepMetrics
 from finetune_trainer.training.defaults import ResolvedTraining
 from finetune_trainer.training.loss import loss_by_name
@@ -94,7 +95,11 @@ class TrainState:
         self.device = next(model.module.parameters()).device
         self.scaler = make_scaler(resolved.precision, self.device)
         self.optimizer = make_optimizer(
-            model.module, weight_decay=resolved.weight_decay, betas=resolved.betas, epsilon=resolved.epsilon
+            model.module,
+            weight_decay=resolved.weight_decay,
+            betas=resolved.betas,
+            epsilon=resolved.epsilon,
+            layer_decay=resolved.layer_decay,
         )
         self._limit = logit_scale_limit(model.module, resolved.loss)
         set_training_mode(model.module)
@@ -183,7 +188,7 @@ class TrainState:
             pending=self.pending,
         )
         tensors = {
-            WEIGHTS: copy_to_host(self.model.module.state_dict()),
+            WEIGHTS: copy_to_host(training_state(self.model.module)),
             OPTIMIZER: copy_to_host(self._optimizer_tensors()),
         }
         return Snapshot(self.step, tensors, document.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
@@ -195,7 +200,7 @@ class TrainState:
         """
         document = StateDocument.model_validate_json(snapshot.document)
         try:
-            self.model.module.load_state_dict(snapshot.tensors[WEIGHTS])
+            load_training_state(self.model.module, snapshot.tensors[WEIGHTS])
         except RuntimeError as error:
             raise WeightsInvalid(f"checkpoint step-{snapshot.step} does not fit the model: {error}") from error
         mine, saved = self._optimizer_tensors(), snapshot.tensors[OPTIMIZER]
