@@ -14,6 +14,7 @@ from finetune_sdk.uri import path_to_uri
 from finetune_trainer.data.formats import open_rows
 from finetune_trainer.data.readers import Rows
 from finetune_trainer.data.types import BadRow, Row
+from tests.support.all_formats import ALL_FORMATS
 from tests.support.pictures import (
     Picture,
     add_member,
@@ -61,29 +62,14 @@ def csv_bytes(folder: Path, data: bytes, name: str = "captions.csv") -> DataSour
     return source(folder / name)
 
 
-FORMATS = {
-    "csv": lambda folder, pictures: write_table(folder / "captions.csv", pictures),
-    "csv with BOM and CRLF": lambda folder, pictures: write_table(
-        folder / "captions.csv", pictures, newline="\r\n", bom=True
-    ),
-    "csv with semicolons": lambda folder, pictures: write_table(folder / "captions.csv", pictures, delimiter=";"),
-    "tsv": lambda folder, pictures: write_table(folder / "captions.tsv", pictures, delimiter="\t"),
-    "folder": lambda folder, pictures: write_folder(folder / "beside", pictures),
-    "folder with CRLF": lambda folder, pictures: write_folder(folder / "beside", pictures, newline="\r\n"),
-    "webdataset": lambda folder, pictures: write_webdataset(folder / "shards", pictures),
-    "webdataset with json": lambda folder, pictures: write_webdataset(folder / "shards", pictures, as_json=True),
-    "CLIP Benchmark's layout": lambda folder, pictures: write_webdataset(folder / "wds" / "test", pictures).parent,
-}
-
-
-@pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("write", ALL_FORMATS.values(), ids=ALL_FORMATS)
 def test_every_format_gives_the_same_rows(tmp_path: Path, pictures: list[Picture], write: Any) -> None:
     got = rows(source(write(tmp_path, pictures)))
     assert [row.captions for row in got] == [picture.captions for picture in pictures]
     assert [row.load() for row in got] == [picture.path.read_bytes() for picture in pictures]
 
 
-@pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("write", ALL_FORMATS.values(), ids=ALL_FORMATS)
 def test_the_fingerprint_changes_with_the_data(tmp_path: Path, pictures: list[Picture], write: Any) -> None:
     path = write(tmp_path, pictures)
     before = opened(source(path)).fingerprint

@@ -7,7 +7,9 @@ from pydantic import Field
 from finetune_sdk.api.base import NO_NULLS
 from finetune_sdk.api.types import Cell, ColumnName, Fraction, SpecModel, Uri
 
-DataFormat = Literal["auto", "csv", "tsv", "jsonl", "parquet", "coco", "karpathy", "flickr", "webdataset", "folder"]
+DataFormat = Literal[
+    "auto", "csv", "tsv", "jsonl", "parquet", "coco", "karpathy", "flickr", "docarray", "webdataset", "folder"
+]
 
 
 class Columns(SpecModel):

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from finetune_sdk.api.data import Data
 from finetune_sdk.api.run import FinetuneRunSpec
+from finetune_sdk.api.training import Freeze
 
-SUPPORTED_FORMATS = ("auto", "csv", "tsv", "folder", "webdataset")
 SUPPORTED_EXPORTS = ("open_clip",)
 
 
@@ -28,22 +27,30 @@ class Mistake(NamedTuple):
 
 def unsupported(spec: FinetuneRunSpec) -> list[Mistake]:
     """What in `spec` is valid but not built yet, each with what to do instead. Empty: all of it can run."""
-    return [*_data(spec.data), *_training(spec), *_compute(spec)]
+    return [*_freeze(spec.training.freeze), *_training(spec), *_compute(spec)]
 
 
-def _data(data: Data) -> Iterator[Mistake]:
-    for name in ("source", "train", "validation", "test"):
-        source = getattr(data, name)
-        if source is not None and source.format not in SUPPORTED_FORMATS:
-            usable = ", ".join(SUPPORTED_FORMATS)
+def _freeze(freeze: Freeze) -> Iterator[Mistake]:
+    for name in ("image", "text"):
+        tower = getattr(freeze, name)
+        if tower is not None and tower.blocks is not None:
             yield Mistake(
-                f"spec.data.{name}.format",
-                source.format,
-                f"{source.format} is not supported yet: convert the data to one of {usable}",
+                f"spec.training.freeze.{name}.blocks",
+                tower.blocks,
+                f"freezing blocks is not supported yet: remove it to train the {name} tower, or freeze it whole"
+                " with all: true",
             )
 
 
 def _training(spec: FinetuneRunSpec) -> Iterator[Mistake]:
+    if spec.training.lora is not None:
+        yield Mistake("spec.training.lora", None, "lora is not supported yet: remove it to fine-tune all weights")
+    if (decay := spec.training.optimizer.layer_decay) != 1.0:
+        yield Mistake(
+            "spec.training.optimizer.layerDecay",
+            decay,
+            "layerDecay is not supported yet: remove it to train all layers at one rate",
+        )
     for index, export in enumerate(spec.output.exports):
         if export not in SUPPORTED_EXPORTS:
             yield Mistake(

@@ -1,9 +1,10 @@
-"""A folder of pictures with their captions beside them: cat.jpg and cat.txt, a caption on each line."""
+"""A folder of pictures with their captions beside them: cat.jpg and cat.txt, a caption a line, or a metadata file."""
 
 import posixpath
 from collections.abc import Iterator
 
 from finetune_sdk.storage import Entry
+from finetune_trainer.data import metadata
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.places import fingerprint, lines_of, read_picture
 from finetune_trainer.data.readers import PICTURES, Found, Reader, Rows, Source, Where, natural, unusable
@@ -14,16 +15,18 @@ BESIDE_THE_POINT = ("readme", "license", "licence", "copying", "notice", "requir
 
 
 def recognises(found: Found) -> bool:
-    """Pictures and texts, no shards and no table at the top."""
+    """Pictures, and texts or metadata, no shards."""
     if found.file is not None or found.holds(".tar", ".tar.gz", ".tgz"):
         return False
-    return found.holds(*PICTURES) and found.holds(".txt")
+    return found.holds(*PICTURES) and (found.holds(".txt") or any(map(metadata.is_metadata, found.names)))
 
 
 def open_rows(source: Source) -> Rows:
-    """List the folder and pair what shares a name, in natural order (2.jpg before 10.jpg)."""
+    """Read its metadata, else pair what shares a name, in natural order (2.jpg before 10.jpg)."""
     where = Where(source.spec.where)
     entries = sorted(source.store.list(), key=lambda entry: natural(entry.key))
+    if any(metadata.is_metadata(entry.key) for entry in entries):
+        return metadata.open_rows(source, entries)
     texts = {_stem(entry.key): entry for entry in entries if entry.key.lower().endswith(".txt")}
     pictures = [entry for entry in entries if entry.key.lower().endswith(PICTURES)]
     pictures = [entry for entry in pictures if _wanted(entry, where)]
@@ -72,4 +75,6 @@ def _stem(key: str) -> str:
     return posixpath.splitext(key)[0]
 
 
-READER = Reader(("folder",), "pictures with captions beside them, cat.jpg and cat.txt", recognises, open_rows)
+READER = Reader(
+    ("folder",), "pictures with captions beside them, cat.jpg and cat.txt, or metadata.csv", recognises, open_rows
+)

@@ -1,11 +1,25 @@
 """Which reader reads a source: named by `format`, or told by its ending and what its folder holds."""
 
+from functools import cache
 from itertools import islice
 from pathlib import PurePosixPath
+from typing import Any
 
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.errors import DataInvalid
-from finetune_trainer.data import folder, table, webdataset
+from finetune_sdk.storage import Store
+from finetune_trainer.data import (
+    coco,
+    docarrays,
+    flickr,
+    folder,
+    jsonlines,
+    karpathy,
+    parquet,
+    table,
+    webdataset,
+)
+from finetune_trainer.data.files import document_of, parse_json
 from finetune_trainer.data.places import Stores, nothing_at, parent_of, pattern_of
 from finetune_trainer.data.readers import Found, Reader, Rows, Source
 
@@ -13,10 +27,18 @@ READERS: tuple[Reader, ...] = (
     table.READER,
     folder.READER,
     webdataset.READER,
+    jsonlines.READER,
+    parquet.READER,
+    coco.READER,
+    karpathy.READER,
+    flickr.READER,
+    docarrays.READER,
 )
 """A later format is one file and one line here."""
 LOOKED_AT = 1000
 """Names of a folder that detection looks at."""
+HEAD = 4096
+"""Bytes of a file that detection looks at."""
 
 
 def open_rows(field: str, spec: DataSource, stores: Stores) -> Rows:
@@ -35,7 +57,7 @@ def locate(field: str, spec: DataSource, stores: Stores) -> Source:
     if place.key and not spec.uri.endswith("/"):
         parent = stores(place.folder)
         if parent.stat(place.key) is not None:
-            return Source(field, spec, parent, place.key, stores, Found(spec.uri, place.key))
+            return Source(field, spec, parent, place.key, stores, _found(spec.uri, parent, place.key))
     if (shards := pattern_of(spec.uri)) is not None:
         return Source(field, spec, stores(shards.folder), shards.key, stores, Found(spec.uri, shards.key))
     store = stores(spec.uri)
@@ -52,7 +74,9 @@ def choose_reader(source: Source) -> Reader:
         for reader in READERS:
             if wanted in reader.formats:
                 return reader
-        raise DataInvalid(f"{source.field}.format: {wanted} is not supported yet; formats are {_known()}")
+        raise DataInvalid(f"{source.field}.format: {wanted} is not known; formats are {_known()}")
+    if source.found.file is not None and source.found.file.lower().endswith(".json"):
+        document_of(source)  # says why where it is no JSON
     fits = [reader for reader in READERS if reader.recognises(source.found)]
     if len(fits) == 1:
         return fits[0]
@@ -66,6 +90,21 @@ def choose_reader(source: Source) -> Reader:
         f"{source.field}.format: {source.found.uri} is no format that is known: found {_summary(source.found)}. "
         f"Formats are {_known()}"
     )
+
+
+def _found(uri: str, store: Store, key: str) -> Found:
+    """A file, of which more is read when somebody asks."""
+
+    @cache
+    def head() -> bytes:
+        with store.open(key) as stream:
+            return stream.read(HEAD)
+
+    @cache
+    def document() -> Any:
+        return parse_json(store.read(key))
+
+    return Found(uri, key, head=head, document=document)
 
 
 def _known() -> str:

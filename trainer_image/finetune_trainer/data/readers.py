@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.errors import DataInvalid
@@ -40,11 +41,29 @@ class Found:
     """The name, where the URI names a file or shards by a pattern; None for a folder."""
     names: tuple[str, ...] = ()
     """The first 1,000 names below a folder."""
+    head: Callable[[], bytes] = bytes
+    """The first bytes of a file, read once; empty for a folder."""
+    document: Callable[[], Any] = dict
+    """The file as JSON, parsed once. Raises ValueError and RecursionError."""
 
     def holds(self, *endings: str) -> bool:
         """Whether the file, or one in the folder, ends so."""
         names = self.names if self.file is None else (self.file,)
         return any(name.lower().endswith(endings) for name in names)
+
+    def json_with(self, *keys: str) -> bool:
+        """Whether the file is a .json with an object that has all of `keys`."""
+        if self.file is None or not self.file.lower().endswith(".json"):
+            return False
+        try:
+            document = self.document()
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(document, dict) and all(key in document for key in keys)
+
+    def at_top(self, *endings: str) -> list[str]:
+        """The names of a folder's own files, not those of folders in it, that end so."""
+        return [name for name in self.names if "/" not in name and name.lower().endswith(endings)]
 
 
 @dataclass(frozen=True)

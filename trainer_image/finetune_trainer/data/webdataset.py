@@ -11,12 +11,12 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from itertools import product
 from typing import Any, BinaryIO, Self
 
 from finetune_sdk.errors import DataInvalid
 from finetune_sdk.storage import Entry
-from finetune_trainer.data.places import LARGEST_FILE, fingerprint, lines_of, nothing_at
+from finetune_trainer.data.files import named, stat
+from finetune_trainer.data.places import LARGEST_FILE, fingerprint, lines_of
 from finetune_trainer.data.readers import (
     CAPTION_FIELDS,
     PICTURES,
@@ -76,29 +76,9 @@ def open_rows(source: Source) -> Rows:
     return Rows(read, None, fingerprint((source.store.uri, shard) for shard in shards), where)
 
 
-def expand(pattern: str) -> list[str]:
-    """The names that shard-{000..003}.tar or {a,b}.tar stand for. Raises ValueError for braces that mean nothing."""
-    parts = re.split(r"\{([^{}]*)\}", pattern)
-    if any("{" in part or "}" in part for part in parts[::2]):
-        raise ValueError("a brace is not closed")
-    choices = [_choices(part) if index % 2 else [part] for index, part in enumerate(parts)]
-    return ["".join(choice) for choice in product(*choices)]
-
-
-def _choices(inside: str) -> list[str]:
-    if bounds := re.fullmatch(r"([0-9]+)\.\.([0-9]+)", inside):
-        first, last = bounds.groups()
-        if not 0 <= int(last) - int(first) < 1_000_000:
-            raise ValueError(f"{{{inside}}} must count upwards")
-        return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    if "," in inside:
-        return inside.split(",")
-    raise ValueError(f"{{{inside}}} is neither a range such as {{000..123}} nor a list such as {{a,b}}")
-
-
 def _shards(source: Source) -> list[Entry]:
     if source.key:
-        return [_stat(source, key) for key in _named(source)]
+        return [stat(source, key) for key in named(source)]
     entries = {entry.key: entry for entry in source.store.list()}
     shards = [entry for key, entry in entries.items() if key.lower().endswith(SHARDS)]
     folders = sorted({posixpath.dirname(shard.key) for shard in shards}, key=natural)
@@ -112,15 +92,6 @@ def _shards(source: Source) -> list[Entry]:
     return ordered
 
 
-def _named(source: Source) -> list[str]:
-    if "{" not in source.key or source.store.stat(source.key) is not None:
-        return [source.key]
-    try:
-        return expand(source.key)
-    except ValueError as error:
-        raise DataInvalid(f"{source.field}.uri: {source.spec.uri}: {error}") from None
-
-
 def _counted(source: Source, folder: str, count: str, entries: dict[str, Entry]) -> list[Entry]:
     text = source.store.read(count).decode("utf-8", "replace").strip()
     if not re.fullmatch(r"[0-9]{1,7}", text):
@@ -129,13 +100,6 @@ def _counted(source: Source, folder: str, count: str, entries: dict[str, Entry])
     if lacking := [key for key in keys if key not in entries]:
         raise DataInvalid(f"{source.store.uri_of(count)} counts {text} shards, and {lacking[0]} is not there")
     return [entries[key] for key in keys]
-
-
-def _stat(source: Source, key: str) -> Entry:
-    entry = source.store.stat(key)
-    if entry is None:
-        raise nothing_at(source.field, source.store.uri_of(key))
-    return entry
 
 
 def _read_shard(source: Source, shard: Entry, where: Where) -> Iterator[Row]:
