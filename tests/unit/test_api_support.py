@@ -8,18 +8,6 @@ from finetune_sdk.api import FinetuneRunSpec, unsupported
 from tests.support.specs import a_spec, sample
 
 NOT_YET = {
-    "lora": (
-        {"training__lora": {}},
-        "spec.training.lora: lora is not supported yet: remove it to fine-tune all weights",
-    ),
-    "layer decay": (
-        {"training__optimizer": {"layerDecay": 0.9}},
-        "spec.training.optimizer.layerDecay: layerDecay is not",
-    ),
-    "frozen blocks": (
-        {"training__freeze": {"text": {"blocks": 0}}},
-        "spec.training.freeze.text.blocks: freezing blocks",
-    ),
     "an export": (
         {"output__exports": ["open_clip", "onnx"]},
         "spec.output.exports[1]: export to onnx is not supported",
@@ -50,4 +38,4 @@ def test_what_only_a_cluster_understands_is_accepted() -> None:
 
 
 def test_everything_that_is_not_supported_is_told() -> None:
-    assert len(mistakes(sample("full_tag.yaml")["spec"])) == 7
+    assert len(mistakes(sample("full_tag.yaml")["spec"])) == 4

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from finetune_sdk.api.run import FinetuneRunSpec
-from finetune_sdk.api.training import Freeze
 
 SUPPORTED_EXPORTS = ("open_clip",)
 
@@ -27,30 +26,10 @@ class Mistake(NamedTuple):
 
 def unsupported(spec: FinetuneRunSpec) -> list[Mistake]:
     """What in `spec` is valid but not built yet, each with what to do instead. Empty: all of it can run."""
-    return [*_freeze(spec.training.freeze), *_training(spec), *_compute(spec)]
-
-
-def _freeze(freeze: Freeze) -> Iterator[Mistake]:
-    for name in ("image", "text"):
-        tower = getattr(freeze, name)
-        if tower is not None and tower.blocks is not None:
-            yield Mistake(
-                f"spec.training.freeze.{name}.blocks",
-                tower.blocks,
-                f"freezing blocks is not supported yet: remove it to train the {name} tower, or freeze it whole"
-                " with all: true",
-            )
+    return [*_training(spec), *_compute(spec)]
 
 
 def _training(spec: FinetuneRunSpec) -> Iterator[Mistake]:
-    if spec.training.lora is not None:
-        yield Mistake("spec.training.lora", None, "lora is not supported yet: remove it to fine-tune all weights")
-    if (decay := spec.training.optimizer.layer_decay) != 1.0:
-        yield Mistake(
-            "spec.training.optimizer.layerDecay",
-            decay,
-            "layerDecay is not supported yet: remove it to train all layers at one rate",
-        )
     for index, export in enumerate(spec.output.exports):
         if export not in SUPPORTED_EXPORTS:
             yield Mistake(
