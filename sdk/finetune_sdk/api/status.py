@@ -126,7 +126,9 @@ class FinetuneRunStatus(Schema):
     """One word for where the run is; from Kubernetes objects alone."""
     reason: str = WAITING_FOR_OPERATOR
     """One word for why, of reasons.py; empty where there is nothing to say."""
-    message: Annotated[str, Field(max_length=4096)] = "No operator has seen this run yet."
+    message: Annotated[str, Field(max_length=4096)] = (
+        "No operator has seen this run yet. Is one installed, and does it watch this namespace?"
+    )
     """Why, and what would help, as a sentence."""
     conditions: list[Condition] = Field(default_factory=_unseen)
     """For tools: kubectl wait, kstatus, Argo CD."""
