@@ -18,6 +18,8 @@ from finetune_trainer.data.types import BadRow
 
 ENDINGS = (".jsonl", ".ndjson")
 
+NONE_MET: Fields = {"image": "image", "caption": "caption"}
+
 Objects = list[tuple[str, "dict[str, Any] | BadRow"]]
 """Where each stands, and what it is."""
 
@@ -49,8 +51,10 @@ def open_rows(source: Source) -> Rows:
     subject = parts[0][0] if len(parts) == 1 else f"{parts[0][0]} to {parts[-1][0]}"
     if not any(objects for _, _, objects in parts):
         raise DataInvalid(f"{source.field}: {subject} holds no objects")
-    fields = find_fields(source, names, subject)
-    check_where(source, names, fields, subject, split=any(split for _, split, _ in parts))
+    # Without a single object no key is asked for: each line's own problem is told instead.
+    fields = find_fields(source, names, subject) if names else NONE_MET
+    if names:
+        check_where(source, names, fields, subject, split=any(split for _, split, _ in parts))
     said = join(one for _, split, objects in parts for one in says(objects, fields, where, split))
     return rows_of(source, said, files, where, notes_on(source, fields, subject))
 
