@@ -13,6 +13,7 @@ from finetune_sdk.cli.program import run_program
 __all__ = ["SUBCOMMANDS", "Subcommand", "finetune", "main"]
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
+    "init": Subcommand("finetune_sdk.cli.init", "Look at your data and write a first run.yaml."),
     "run": Subcommand("finetune_sdk.cli.run", "Fine-tune on this machine: measure, train, measure again."),
     "evaluate": Subcommand("finetune_sdk.cli.evaluate", "Measure any model on any pictures and captions."),
     "status": Subcommand("finetune_sdk.cli.status", "How far a run is, or how it ended, from its output."),

@@ -29,7 +29,7 @@ def open_rows(source: Source) -> Rows:
         )
     where = Where(source.spec.where)
     said = list(_says(images, annotations, source, where, name))
-    return rows_of(source, said, [stat(source, source.key)], where, ())
+    return rows_of(source, said, [stat(source, source.key)], where)
 
 
 def _says(images: list[Any], annotations: list[Any], source: Source, where: Where, name: str) -> Iterator[Said]:

@@ -51,7 +51,7 @@ def open_rows(source: Source) -> Rows:
     documents = _of_json(source, name) if source.key.lower().endswith(".json") else _of_binary(source, name)
     where = Where(source.spec.where)
     said = join(_says(documents, source, where, name))
-    return rows_of(source, said, [entry], where, ())
+    return rows_of(source, said, [entry], where)
 
 
 def _of_json(source: Source, name: str) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def open_rows(source: Source) -> Rows:
     if names:
         check_where(source, names, fields, subject, split=any(split for _, split, _ in parts))
     said = join(one for _, split, objects in parts for one in says(objects, fields, where, split))
-    return rows_of(source, said, files, where, notes_on(source, fields, subject))
+    return rows_of(source, said, files, where, notes_on(source, fields, subject), fields)
 
 
 def parse(data: bytes, name: str) -> Objects:

@@ -5,14 +5,23 @@ Paths in `file_name` count from the metadata's own folder, and the first folder 
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from finetune_sdk.storage import Entry
 from finetune_trainer.data import jsonlines, parquet, table
-from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on
+from finetune_trainer.data.fields import Fields, Role, check_where, find_fields, notes_on
 from finetune_trainer.data.readers import Rows, Source, Where, natural
 from finetune_trainer.data.said import Said, join, rows_of
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+@dataclass
+class _Met:
+    """What is gathered over all files."""
+
+    notes: list[str] = field(default_factory=list)
+    fields: dict[Role, str] = field(default_factory=dict)
 
 
 def is_metadata(key: str) -> bool:
@@ -25,17 +34,17 @@ def open_rows(source: Source, entries: Sequence[Entry]) -> Rows:
     where = Where(source.spec.where)
     files = sorted((entry for entry in entries if is_metadata(entry.key)), key=lambda entry: natural(entry.key))
     said: list[Said] = []
-    notes: list[str] = []
+    met = _Met()
     for file in files:
-        said += _said(source, file, where, notes)
-    return rows_of(source, join(said), files, where, tuple(dict.fromkeys(notes)))
+        said += _said(source, file, where, met)
+    return rows_of(source, join(said), files, where, tuple(dict.fromkeys(met.notes)), met.fields)
 
 
-def _said(source: Source, file: Entry, where: Where, notes: list[str]) -> list[Said]:
+def _said(source: Source, file: Entry, where: Where, met: _Met) -> list[Said]:
     head, slash, _ = file.key.partition("/")
     split = head if slash else None
     folder = posixpath.dirname(file.key)
-    lines = list(_lines(source, file, where, split, notes))
+    lines = list(_lines(source, file, where, split, met))
     for said in lines:
         said.where = posixpath.join(folder, said.where)
         if source.spec.images is None:
@@ -44,13 +53,14 @@ def _said(source: Source, file: Entry, where: Where, notes: list[str]) -> list[S
     return lines
 
 
-def _lines(source: Source, file: Entry, where: Where, split: str | None, notes: list[str]) -> Iterator[Said]:
+def _lines(source: Source, file: Entry, where: Where, split: str | None, met: _Met) -> Iterator[Said]:
     name = posixpath.basename(file.key)
 
     def fields_of(names: list[str]) -> Fields:
         fields = find_fields(source, names, file.key)
         check_where(source, names, fields, file.key, split=split is not None)
-        notes.extend(notes_on(source, fields, name))
+        met.notes.extend(notes_on(source, fields, name))
+        met.fields.update(fields)
         return fields
 
     if name.lower().endswith(".csv"):

@@ -15,7 +15,7 @@ from finetune_trainer.data.fields import Fields, check_where, find_fields, notes
 from finetune_trainer.data.files import files_of, split_of
 from finetune_trainer.data.places import fingerprint
 from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
-from finetune_trainer.data.said import Said, folder_of, join, row_alone, rows_of, say, wanted
+from finetune_trainer.data.said import Said, folder_of, join, named, row_alone, rows_of, say, wanted
 from finetune_trainer.data.seekable import open_seekable
 from finetune_trainer.data.types import Row
 
@@ -46,7 +46,7 @@ def open_rows(source: Source) -> Rows:
     notes = notes_on(source, fields, subject)
     if names.get(fields["image"]) == "text":
         lines = (said for file in files for said in says(source, file, fields, where))
-        return rows_of(source, join(lines), files, where, notes)
+        return rows_of(source, join(lines), files, where, notes, fields)
     folder = folder_of(source)
 
     def read() -> Iterator[Row]:
@@ -54,7 +54,8 @@ def open_rows(source: Source) -> Rows:
             for said in says(source, file, fields, where):
                 yield row_alone(source, said, folder)
 
-    return Rows(read, None, fingerprint((source.store.uri, file) for file in files), where, notes)
+    own = fingerprint((source.store.uri, file) for file in files)
+    return Rows(read, None, own, where, notes, dict(named(fields)))
 
 
 def says(source: Source, file: Entry, fields: Fields, where: Where) -> Iterator[Said]:

@@ -94,6 +94,8 @@ class Rows:
     where: "Where"
     notes: tuple[str, ...] = ()
     """What the user should know of how the source was understood."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The columns or keys that were taken for image, caption, split and group, where the format has columns."""
 
 
 @dataclass(frozen=True)

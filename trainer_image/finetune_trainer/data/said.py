@@ -80,7 +80,14 @@ def join(lines: Iterable[Said]) -> list[Said]:
     return list(joined.values())
 
 
-def rows_of(source: Source, said: Sequence[Said], files: Iterable[Entry], where: Where, notes: tuple[str, ...]) -> Rows:
+def rows_of(
+    source: Source,
+    said: Sequence[Said],
+    files: Iterable[Entry],
+    where: Where,
+    notes: tuple[str, ...] = (),
+    fields: Fields | None = None,
+) -> Rows:
     """Rows of what was said, pictures looked up by few listings. `files`: all that was read for it."""
     base = folder_of(source)
     places = [_place(base, one) for one in said]
@@ -92,7 +99,12 @@ def rows_of(source: Source, said: Sequence[Said], files: Iterable[Entry], where:
 
     listed = sorted(((place.folder, found) for place, found in known.items()), key=lambda item: (item[0], item[1].key))
     own = [(source.store.uri, entry) for entry in files]
-    return Rows(read, len(said), fingerprint([*own, *listed]), where, notes)
+    return Rows(read, len(said), fingerprint([*own, *listed]), where, notes, dict(named(fields or {})))
+
+
+def named(fields: Fields) -> Iterator[tuple[str, str]]:
+    """Roles and names, for those who only show them."""
+    yield from fields.items()
 
 
 def row_alone(source: Source, said: Said, folder: str) -> Row:

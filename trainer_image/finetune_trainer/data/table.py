@@ -53,7 +53,7 @@ def open_rows(source: Source) -> Rows:
     fields = find_fields(source, header, name)
     check_where(source, header, fields, name)
     said = join(says(lines, header, fields, where, name))
-    return rows_of(source, said, [entry], where, notes_on(source, fields, name))
+    return rows_of(source, said, [entry], where, notes_on(source, fields, name), fields)
 
 
 def parse(data: bytes, name: str, tab: bool) -> tuple[list[str], Lines]:
