@@ -20,6 +20,7 @@ class LogLine:
     pod: str
     """The attempt's pod."""
     text: str
+    """Without its end."""
     at: datetime
     """When it was written, UTC."""
 

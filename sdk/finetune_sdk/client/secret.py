@@ -19,8 +19,11 @@ class StorageKeys:
     endpoint: str
     """`http://HOST[:PORT]` or `https://...`, as pods reach it."""
     access_key: str = field(repr=False)
+    """Who; kept out of logs all the same."""
     secret_key: str = field(repr=False)
+    """The proof."""
     region: str | None = None
+    """None: us-east-1, but on AWS the bucket's own."""
     ca: bytes | None = field(default=None, repr=False)
     """PEM certificates to trust in place of the public ones."""
 
