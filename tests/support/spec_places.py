@@ -52,13 +52,14 @@ def bases() -> tuple[Json, ...]:
     source = first["spec"]["data"]["train"]
     by_uri = a_run(
         model={"weights": {"uri": "s3://models/base"}},
-        data__source=source,
+        data__source=copy.deepcopy(source),
         training__freeze={"image": {"all": False}, "text": {"blocks": 1}},
         compute__volumes=[{"name": "all", **{name: {"key": "value"} for name in _SOURCES}}],
         compute__env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": True}}}],
     )
     tables = copy.deepcopy(first)
-    tables["spec"]["data"] |= {"validation": source, "test": source}
+    # Copies: what is one object stays one in a copy, and would change in two places.
+    tables["spec"]["data"] |= {"validation": copy.deepcopy(source), "test": copy.deepcopy(source)}
     of_a_map = {"name": "a.b", "key": "c", "optional": False}
     tables["spec"]["compute"]["env"] = [{"name": "B", "valueFrom": {"configMapKeyRef": of_a_map}}]
     small = a_run(compute__env=[{"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}])

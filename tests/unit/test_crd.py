@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from finetune_sdk.api import FinetuneRun, FinetuneRunStatus
 from finetune_sdk.api.rules import RULES
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.contract import MAX_ORDER_BYTES, TERMINATION_BYTES, Termination
@@ -13,6 +14,7 @@ from finetune_sdk.crd import crd
 from finetune_sdk.order import order_text, parse_order
 from tests.support.maximal import maximal_spec
 from tests.support.spec_places import crd_places, holds, model_places, replaced, value_at
+from tests.support.specs import a_run, sample
 
 ROOT: dict[str, Any] = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 YAML_11_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"}
@@ -108,3 +110,12 @@ def test_a_termination_message_always_fits(message: str) -> None:
     said = Termination(reason="TrainerError", message=message, exit_code=70)
     assert len(said.to_bytes()) <= TERMINATION_BYTES
     assert Termination.parse(said.to_bytes().decode()) is not None
+
+
+@pytest.mark.parametrize("name", ["full_tag", "full_towers", "smallest"])
+def test_what_an_api_server_stored_of_a_sample_means_the_same(name: str) -> None:
+    """tests/on_cluster/crd holds that it is stored so; the operator reads these."""
+    given = a_run() if name == "smallest" else sample(f"{name}.yaml")
+    stored = FinetuneRun.model_validate(sample(f"stored/{name}.yaml"))
+    assert stored.spec == FinetuneRun.model_validate(given).spec
+    assert stored.status == FinetuneRunStatus()

@@ -1,0 +1,1 @@
+"""The CRD, held against a real API server."""
