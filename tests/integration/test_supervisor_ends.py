@@ -179,10 +179,14 @@ def test_no_progress_ends_with_74_and_every_threads_stack_in_the_log(place: Path
         ended = pod.end()
     assert (ended.code, ended.said.exit_code, ended.said.reason) == (74, 74, "Hung")
     assert "no progress for 8 s" in ended.said.message
-    assert ended.event("hung")["step"] == ended.said.step
+    assert ended.event("hung")["step"] > 0
     assert "most recent call first" in ended.output
     assert "training/loop.py" in ended.output
     assert {(event["run"], event["namespace"]) for event in ended.events} == {("run", NAMESPACE)}
+    kept = (place / "output-run/logs/attempt-1.jsonl").read_text(encoding="utf-8")
+    assert kept == pod.log.read_text(encoding="utf-8"), "the log outlives the pod"
+    failure = json.loads((place / "output-run/progress.json").read_bytes())["failure"]
+    assert (failure["reason"], failure["exitCode"], failure["message"]) == ("Hung", 74, ended.said.message)
 
 
 COUNTED = "import os, finetune_trainer.supervisor.{0} as m; m.memory_kills = lambda: int(os.path.exists('kills'))"

@@ -18,10 +18,14 @@ from finetune_sdk.api.run import FinetuneRun
 from finetune_sdk.contract import PROGRESS_PATH, RUN_VARIABLE, ProgressReport, Termination
 from finetune_sdk.order import order_text
 from tests.support.processes import free_ports
-from tests.support.runs import PATIENCE_S, environment
+from tests.support.runs import PATIENCE_S as START_S
+from tests.support.runs import environment
 
 TRAINER = [sys.executable, "-m", "finetune_trainer.supervisor.main"]
+PATIENCE_S = 4 * START_S
+"""How long a run may take to reach a point, or its end, before the test gives up; they take seconds."""
 RUN_UID, POD_UID, NAMESPACE = "0000-run", "0000-pod", "here"
+NOTHING: Mapping[str, str] = {}
 Event = dict[str, Any]
 
 
@@ -139,12 +143,11 @@ def supervised(
     order: FinetuneRun | str | None,
     *,
     command: Sequence[str] = TRAINER,
-    block_signals: bool = False,
-    **variables: str,
+    env: Mapping[str, str] = NOTHING,
 ) -> Iterator[Supervised]:
     """Start the trainer with a cache, a termination message and a log in `folder`; it is killed at the block's end.
 
-    `order`: FINETUNE_RUN as text or as a run, None: left out. `block_signals`: as the image's script starts it.
+    `order`: FINETUNE_RUN as text or as a run, None: left out. `env`: more variables, over those given anyway.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
@@ -154,17 +157,13 @@ def supervised(
         "FINETUNE_TERMINATION_LOG": str(message),
         "FINETUNE_POD_UID": POD_UID,
         "HOME": str(folder),
+        "FINETUNE_DEVICE": "cpu",
         **({RUN_VARIABLE: order_of(order) if isinstance(order, FinetuneRun) else order} if order is not None else {}),
     }
-    blocked = (signal.SIGTERM, signal.SIGINT) if block_signals else ()
     with log.open("wb") as stream:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        try:
-            process = subprocess.Popen(
-                command, env=environment(folder, **{**given, **variables}), stdout=stream, stderr=stream, cwd=folder
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        process = subprocess.Popen(
+            command, env=environment(folder, **{**given, **env}), stdout=stream, stderr=stream, cwd=folder
+        )
     running = Supervised(process, port, message, log)
     try:
         yield running

@@ -193,14 +193,24 @@ def looked(watchdog: Watchdog, start: float, end: float) -> str | None:
 
 def test_silence_beyond_the_deadline_is_a_hang() -> None:
     watchdog = Watchdog(100, 120, 0)
+    watchdog.heard(stage=True)
     assert looked(watchdog, 0, 100) is None
     watchdog.heard()
     assert looked(watchdog, 101, 200) is None
     assert looked(watchdog, 201, 201) == "hung"
 
 
+@pytest.mark.parametrize(("deadline", "allowed"), [(100, 300), (1800, 1800)])
+def test_before_the_first_stage_there_is_time_to_import(deadline: float, allowed: float) -> None:
+    watchdog = Watchdog(deadline, 120, 0)
+    watchdog.heard()
+    assert looked(watchdog, 0, allowed) is None
+    assert looked(watchdog, allowed + 1, allowed + 1) == "hung"
+
+
 def test_a_pod_that_was_frozen_is_no_hang() -> None:
     watchdog = Watchdog(100, 120, 0)
+    watchdog.heard(stage=True)
     assert looked(watchdog, 0, 90) is None
     assert watchdog.look(90_000.0) is None
     assert looked(watchdog, 90_001, 90_004) is None

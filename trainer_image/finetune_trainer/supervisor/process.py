@@ -53,7 +53,6 @@ class Supervisor:
         self._signals = signals
         self._log = log
         self._port = port
-        self._deadline = deadline
         self._clock = clock
         self._watchdog = Watchdog(deadline, grace, clock())
         self._stopped_by: list[int] = []
@@ -63,8 +62,11 @@ class Supervisor:
         self._output: deque[str] = deque(maxlen=KEPT_LINES)
         self._told_end = False
 
-    def run(self, write: Callable[[Termination], None]) -> Termination:
-        """Watch, let `write` leave the termination message, linger; what was said."""
+    def run(self, write: Callable[[Termination], None], keep: Callable[[], None]) -> Termination:
+        """Watch, let `write` leave the termination message, linger; what was said.
+
+        `keep` is called where the worker was ended before it could leave its log in storage itself.
+        """
         server = self._serve()
         self._log.info("worker-started", pid=self._child.pid)
         self._watch()
@@ -72,6 +74,8 @@ class Supervisor:
         self._board.end(said)
         write(said)
         self._log_end(said)
+        if self._board.said is None and not self._stopped_by:
+            keep()
         if server is not None:
             self._linger()
             server.shutdown()
@@ -117,7 +121,7 @@ class Supervisor:
 
     def _hear(self) -> None:
         for line in self._child.hear():
-            self._watchdog.heard()
+            self._watchdog.heard(stage=line.get("kind") == "start")
             self._board.take(line)
             self._tell(line)
         if self._board.said is not None:
@@ -132,7 +136,7 @@ class Supervisor:
             return
         self._why_ended = self._watchdog.look(now)
         if self._why_ended == "hung":
-            self._log.error("hung", idle_seconds=self._deadline)
+            self._log.error("hung", idle_seconds=self._watchdog.deadline)
             child.send(signal.SIGUSR1)
             child.send(signal.SIGCONT)  # a process that is stopped writes no stacks
             self._kill_at = now + DUMP_SECONDS
@@ -146,7 +150,7 @@ class Supervisor:
             code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else None,
             signal=os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else None,
             stopped_by=signal.Signals(self._stopped_by[0]).name if self._stopped_by else "",
-            hung_seconds=self._deadline if why == "hung" else None,
+            hung_seconds=self._watchdog.deadline if why == "hung" else None,
             late_seconds=self._watchdog.saving_seconds if why == "late" else None,
             out_of_memory=memory_kills() > self._kills,
             output=tuple(self._output),

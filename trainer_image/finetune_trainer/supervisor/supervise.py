@@ -1,5 +1,7 @@
 """From the pod's environment to its exit code."""
 
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,13 +13,16 @@ from finetune_sdk.errors import InvalidSpec, TrainerError
 from finetune_sdk.order import OrderedRun, parse_order
 from finetune_trainer.supervisor.board import Board
 from finetune_trainer.supervisor.child import Child
-from finetune_trainer.supervisor.log import Log, logger
+from finetune_trainer.supervisor.log import Log, Tail, logger
 from finetune_trainer.supervisor.process import Supervisor
 from finetune_trainer.supervisor.signals import Signals
 
 PORT_VARIABLE = "FINETUNE_PORT"
 MESSAGE_VARIABLE = "FINETUNE_TERMINATION_LOG"
 """Both for tests of the image's processes outside of a pod."""
+KEEPER = "finetune_trainer.supervisor.keep"
+KEEP_SECONDS = 20.0
+"""For the log's way into storage."""
 
 
 def supervise(env: Mapping[str, str], signals: Signals, child: Child, kills: int) -> int:
@@ -40,7 +45,8 @@ def supervise(env: Mapping[str, str], signals: Signals, child: Child, kills: int
 def _watch(order: OrderedRun, env: Mapping[str, str], signals: Signals, child: Child, kills: int) -> Termination:
     spec, metadata = order.run.spec, order.run.metadata
     board = Board(order.uid, time.monotonic, lambda: datetime.now(UTC))
-    log = logger(metadata.name, metadata.namespace or "", lambda: board.step)
+    tail = Tail()
+    log = logger(metadata.name, metadata.namespace or "", lambda: board.step, tail)
     write = _writer(env, log)
     supervisor = Supervisor(
         board,
@@ -54,7 +60,7 @@ def _watch(order: OrderedRun, env: Mapping[str, str], signals: Signals, child: C
         clock=time.monotonic,
     )
     try:
-        return supervisor.run(write)
+        return supervisor.run(write, lambda: _keep(env, tail, log))
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, the pod says a sentence
         message = f"this is a bug of the supervisor's: {type(error).__name__}: {error}"
         said = Termination(reason=TrainerError.reason, message=message, exit_code=TrainerError.exit_code)
@@ -62,6 +68,20 @@ def _watch(order: OrderedRun, env: Mapping[str, str], signals: Signals, child: C
         write(said)
         log.error("ended", trace=traceback.format_exc(), **said.to_document())
         return said
+
+
+def _keep(env: Mapping[str, str], tail: Tail, log: Log) -> None:
+    """Leave the log in storage, or let it be: what is to be said of the end is said already."""
+    command = [sys.executable, "-m", KEEPER]
+    try:
+        done = subprocess.run(
+            command, input=tail.content(), env=env, capture_output=True, timeout=KEEP_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        log.warning("log-not-kept", error=f"storage took more than {KEEP_SECONDS:g} s")
+        return
+    if done.returncode:
+        log.warning("log-not-kept", error=done.stderr.decode("utf-8", "replace").strip())
 
 
 def _order(env: Mapping[str, str]) -> OrderedRun:

@@ -4,6 +4,8 @@ from typing import Literal
 
 MOST_AT_ONCE = 5.0
 """Seconds of silence that one look may count: a longer gap means that this process was stopped too, with its worker."""
+STARTUP_SECONDS = 300.0
+"""Of silence that are allowed before the first stage at least: torch from a cold disk, weights from far away."""
 EXIT_SECONDS = 30.0
 """For a worker that has said how it ended to be gone."""
 SPARE_SECONDS = 10.0
@@ -22,12 +24,14 @@ class Watchdog:
         """How long the worker may take to save after SIGTERM."""
         self._looked = now
         self._silent = 0.0
+        self._has_begun = False
         self._stopped_at: float | None = None
         self._said_at: float | None = None
 
-    def heard(self) -> None:
-        """The worker did something."""
+    def heard(self, *, stage: bool = False) -> None:
+        """The worker did something; `stage`: it has begun one."""
         self._silent = 0.0
+        self._has_begun = self._has_begun or stage
 
     def stopped(self, now: float) -> None:
         """The worker was asked to stop; the first call counts."""
@@ -45,4 +49,9 @@ class Watchdog:
             return "over" if now - self._said_at > EXIT_SECONDS else None
         if self._stopped_at is not None:
             return "late" if now - self._stopped_at > self.saving_seconds else None
-        return "hung" if self._silent > self._deadline else None
+        return "hung" if self._silent > self.deadline else None
+
+    @property
+    def deadline(self) -> float:
+        """The seconds of silence that are allowed now."""
+        return self._deadline if self._has_begun else max(self._deadline, STARTUP_SECONDS)

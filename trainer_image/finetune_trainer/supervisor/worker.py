@@ -6,36 +6,18 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from finetune_sdk.api import reasons
-from finetune_sdk.contract import CREDENTIALS_FOLDER, POD_UID_VARIABLE, RUN_VARIABLE
+from finetune_sdk.contract import POD_UID_VARIABLE, RUN_VARIABLE
 from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
-from finetune_sdk.storage import Credentials, CredentialsDirectory, CredentialsSource, credentials_from_environment
 from finetune_trainer.supervisor.channel import CHANNEL_VARIABLE, Channel
+from finetune_trainer.supervisor.credentials import HeardCredentials, credentials_of
 
-CREDENTIALS_VARIABLE = "FINETUNE_CREDENTIALS"
-"""Another folder than the pod's, for tests of the image's processes outside of a pod."""
 _TRACE_LINES = 8
 """Of a traceback's end, in a message; all of it is in the log."""
 _TORCH_OUT_OF_MEMORY = "DefaultCPUAllocator: can't allocate memory"
-
-
-class HeardCredentials:
-    """Credentials, and a sign of life whenever they are asked for: at each request, so in a long transfer too."""
-
-    def __init__(self, source: CredentialsSource, heard: Callable[[], None]) -> None:
-        self._source = source
-        self._heard = heard
-
-    def __repr__(self) -> str:
-        return repr(self._source)
-
-    def load(self) -> Credentials:
-        """As the source does."""
-        self._heard()
-        return self._source.load()
 
 
 def main() -> int:
@@ -67,12 +49,10 @@ def work(env: Mapping[str, str], channel: Channel) -> int:
 
     channel.alive()
     order = parse_order(env[RUN_VARIABLE])
-    folder = Path(env.get(CREDENTIALS_VARIABLE, CREDENTIALS_FOLDER))
-    source = CredentialsDirectory(folder) if folder.is_dir() else credentials_from_environment(env)
     world = World(
         env=env,
         progress=channel,
-        credentials=HeardCredentials(source, channel.alive),
+        credentials=HeardCredentials(credentials_of(env), channel.alive),
         cache_root=Path(env["FINETUNE_CACHE"]),
         command="the next pod",
         process=env.get(POD_UID_VARIABLE, f"process {os.getpid()}"),

@@ -1,5 +1,6 @@
 """The loop around the step: validate, save, stop, and go on again as if nothing had happened."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -111,6 +112,7 @@ class _Session:
         self._clock = clock
         self._lines: list[StepMetrics] = []
         self._figures: dict[str, float] = {}
+        self._pace = Pace(job.resolved.batch_size, clock)
         self._saved_at = clock()
         resolved = job.resolved
         self._evaluation_steps = frozenset(resolved.evaluation_steps)
@@ -142,7 +144,7 @@ class _Session:
                 state.update(batch)
                 self._settle()
                 self._save_if_due()
-                self._progress.advance(1, **self._figures)
+                self._progress.advance(1, **self._figures, **self._pace.after_step())
                 if stop.requested:
                     raise Stopped
                 if self._is_finished():
@@ -234,7 +236,8 @@ class _Session:
             measured = {"validation": {**validation.recalls, "score": validation.score}}
         if state.pending is not None:
             self._lines.append(state.pending.model_copy(update=measured))
-            self._figures = {"loss": state.pending.loss, "rate": state.pending.learning_rate}
+            pending = state.pending
+            self._figures = {"loss": pending.loss, "rate": pending.learning_rate, "epoch": pending.epoch}
             state.pending = None
 
     def _awaits_validation(self) -> bool:
@@ -272,6 +275,23 @@ class _Session:
         self._checkpoints.save(state.snapshot(), self._lines, pinned)
         self._lines = []
         self._saved_at = self._clock()
+
+
+class Pace:
+    """How many pairs a second were trained of late. `clock` counts seconds."""
+
+    STEPS = 20
+
+    def __init__(self, batch_size: int, clock: Callable[[], float]) -> None:
+        self._batch_size = batch_size
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=self.STEPS + 1)
+
+    def after_step(self) -> dict[str, float]:
+        """The figure, by the name that displays know; nothing where no time has passed."""
+        self._times.append(self._clock())
+        passed = self._times[-1] - self._times[0]
+        return {"samples_per_second": self._batch_size * (len(self._times) - 1) / passed} if passed > 0 else {}
 
 
 def _closable(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
