@@ -137,8 +137,8 @@ def test_what_ends_or_starts_is_decided_on_fresh_reads() -> None:
 
 
 def test_an_unread_spec_does_not_forget_which_restart_was_carried_out() -> None:
-    given = a_run(lifecycle=RAISED, task="another").seen("Pending", restarts=1, jobUid=None)
-    unread = given.plan().status
+    """Else the operator that can read it again would start it again."""
+    unread = a_run(output=None, lifecycle=RAISED).seen("Pending", restarts=1, jobUid=None).plan().status
     assert unread is not None
     assert (unread.reason, unread.restarts) == ("InvalidSpec", 1)
 
