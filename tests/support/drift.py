@@ -11,6 +11,7 @@ from pathlib import Path
 from finetune_sdk.cli.schema import json_schema
 from finetune_sdk.crd import crd_text
 from tests.support.client_docs import client_text, kubectl_text
+from tests.support.job_yaml import job_texts
 from tests.support.reference import reference_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +28,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "docs/reference/kubectl-finetune.md": kubectl_text,
     "docs/reference/python-client.md": client_text,
     "docs/reference/run-yaml.md": reference_text,
+    **job_texts(),
 }
 
 
