@@ -12,7 +12,7 @@ WORKERS ?= $(OMP_NUM_THREADS)
 CLUSTER_WORKERS ?= 4
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help setup demo test test-local on-cluster cluster cluster-down lint types imports unit integration drift constraints schema clean
+.PHONY: help setup demo test test-local test-long on-cluster cluster cluster-down lint types imports unit integration drift constraints schema clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ integration: setup ## Real storage servers, real training, a real browser
 on-cluster: setup ## A real Kubernetes with a real node: the operator by its chart, real training (root on Debian 12+)
 	$(BIN)/python -m tests.cluster.images
 	$(PYTEST) -n $(CLUSTER_WORKERS) tests/on_cluster
+
+test-long: setup ## The long sweeps of which `make test` holds a sample: generated specs, kills of the operator
+	FINETUNE_TEST_LONG=1 $(PYTEST) tests/on_cluster/crd tests/on_cluster/faults
 
 cluster: setup ## A test cluster to try things in, with operator, MinIO and an example's data (root on Debian 12+)
 	@$(BIN)/python -m tests.cluster up

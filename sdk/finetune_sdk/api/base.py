@@ -37,3 +37,13 @@ def _without_nulls(entries: Any) -> Any:
 
 NO_NULLS = BeforeValidator(_without_nulls)
 """Of a map: an entry with null is none. What lies deeper in values that pass through stays."""
+
+
+def _null_is_empty(entries: Any) -> Any:
+    if isinstance(entries, dict):
+        return {key: "" if value is None else value for key, value in entries.items()}
+    return entries
+
+
+NULL_IS_EMPTY = BeforeValidator(_null_is_empty)
+"""Of labels and annotations: an entry with null is an empty one, as the API server reads metadata."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from finetune_sdk.api.base import NO_NULLS, NullIsAbsent
+from finetune_sdk.api.base import NULL_IS_EMPTY, NullIsAbsent
 from finetune_sdk.api.compute import Compute
 from finetune_sdk.api.data import Data
 from finetune_sdk.api.evaluation import Evaluation
@@ -75,9 +75,9 @@ class Metadata(NullIsAbsent):
     """The run's name: lower-case letters, digits and dashes, at most 50; the Job is NAME-trainer."""
     namespace: Annotated[str, Field(max_length=63, pattern=NAMESPACE_PATTERN)] | None = None
     """Where it lives."""
-    labels: Annotated[dict[LabelKey, LabelValue], NO_NULLS] = Field(default_factory=dict)
+    labels: Annotated[dict[LabelKey, LabelValue], NULL_IS_EMPTY] = Field(default_factory=dict)
     """Queue and priority labels are copied to the Job."""
-    annotations: Annotated[dict[AnnotationKey, str], NO_NULLS] = Field(default_factory=dict)
+    annotations: Annotated[dict[AnnotationKey, str], NULL_IS_EMPTY] = Field(default_factory=dict)
     """Notes for people and tools."""
     uid: str | None = None
     """Set by the API server, as all below."""

@@ -14,6 +14,30 @@ NAMES = (
     "a", "a0", "a-b", "a" * 50, "a" * 51, "a" * 254, "A", "0a", "-a", "a-", "a.b", "a_b", "", " ", "é", "a\n", 5, True,
     None, ["a"],
 )  # fmt: skip
+KEYS = (
+    "a", "A.b_c-d", "a/b", "a.b/c", "A/b", "a..b/c", "a/", "/a", "a/b/c", "", "-a", "a-", "a b", "é", "a\n", "a" * 63,
+    "a" * 64, "a/" + "b" * 63, "a/" + "b" * 64, "a" * 253 + "/b", "a" * 254 + "/b", "kueue.x-k8s.io/queue-name",
+)  # fmt: skip
+VALUES: tuple[Any, ...] = (
+    "",
+    "a",
+    "A.b_c-d",
+    "-a",
+    "a-",
+    "a b",
+    "a/b",
+    "é",
+    "\n",
+    "a" * 63,
+    "a" * 64,
+    "5",
+    5,
+    True,
+    None,
+    ["a"],
+    {},
+)
+"""Of labels and annotations."""
 
 
 class Drawer:
@@ -45,11 +69,23 @@ class Drawer:
         chance = self._random.random()
         if chance < 0.03:
             document["metadata"]["name"] = self._random.choice(NAMES)
+        elif chance < 0.08:
+            self._label(document["metadata"])
         elif chance < 0.3:
             self._to_a_bound(document)
         elif parents := [(part, key) for part in _containers(document["spec"]) for key in _keys(part)]:
             part, key = self._random.choice(parents)
             self._random.choice(HURTS)(self._random, part, key)
+
+    def _label(self, metadata: Json) -> None:
+        kind = self._random.choice(("map", "map", "map", "value", "namespace"))
+        field = self._random.choice(("labels", "annotations"))
+        if kind == "map":
+            metadata[field] = {self._random.choice(KEYS): self._random.choice(VALUES)}
+        elif kind == "value":
+            metadata[self._random.choice((field, "unknown"))] = copy.deepcopy(self._random.choice(ANYWHERE))
+        else:
+            metadata["namespace"] = self._random.choice(("default", None, 5, "Default", ["default"]))
 
     def _to_a_bound(self, document: Json) -> None:
         place = self._random.choice(self._places)

@@ -19,8 +19,8 @@ from tests.support.spec_places import base_with, bases, crd_places, dotted, hold
 
 Json = dict[str, Any]
 LONG = bool(os.environ.get("FINETUNE_TEST_LONG"))
-DRAWN = 60_000 if LONG else 6_000
-STEP = 1 if LONG else 5
+DRAWN = 60_000 if LONG else 5_000
+STEP = 1 if LONG else 7
 """Of the documents with one odd place, each so many is asked about."""
 AGAIN = 2_000 if LONG else 200
 BATCH = 1000
