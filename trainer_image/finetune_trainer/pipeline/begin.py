@@ -37,13 +37,11 @@ def begin(run: FinetuneRun, output: Store, world: World, device: torch.device) -
     Raises:
         OutputInUse: the output holds another run, or something that is no run.
     """
-    digest = spec_digest(run.spec)
-    record = read_document(output, RUN, RunRecord)
+    record = known_record(run, output)
     if record is None:
-        refuse_strangers(output)
         record = RunRecord(
             run=run.metadata.name,
-            digest=digest,
+            digest=spec_digest(run.spec),
             spec=without_values(run.spec),
             resolved={},
             versions=versions(),
@@ -52,12 +50,24 @@ def begin(run: FinetuneRun, output: Store, world: World, device: torch.device) -
         )
         if output.write_if(RUN, encode(record), None) is None:
             raise OutputInUse(f"{output.uri} was taken by another run just now: use another output.uri")
-    elif record.digest != digest:
+    return Begun(record, read_document(output, RESULT, Outcome))
+
+
+def known_record(run: FinetuneRun, output: Store) -> RunRecord | None:
+    """What an earlier attempt of this run left as run.json; None where the output is free.
+
+    Raises:
+        OutputInUse: the output holds another run, or something that is no run.
+    """
+    record = read_document(output, RUN, RunRecord)
+    if record is None:
+        refuse_strangers(output)
+    elif record.digest != spec_digest(run.spec):
         raise OutputInUse(
             f"{output.uri} holds run {record.run!r} with another spec ({_differences(record, run.spec)}): "
             "use another output.uri, or delete the old output"
         )
-    return Begun(record, read_document(output, RESULT, Outcome))
+    return record
 
 
 def refuse_strangers(output: Store) -> None:
