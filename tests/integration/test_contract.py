@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import urllib3
@@ -152,8 +153,7 @@ def has_code(error: object) -> bool:
 def test_the_stand_in_ends_as_it_is_told_and_may_crash_like_any_program(tmp_path: Path) -> None:
     with start(COMMANDS["the stand-in"], tmp_path, {}) as trainer:
         trainer.report_when(lambda report: report.progress is not None)
-        body = json.dumps({"crash": "on fire"})
-        assert urllib3.request("POST", f"http://127.0.0.1:{trainer.port}/end", body=body, retries=False).status == 200
+        assert trainer.get(f"/end?script={quote(json.dumps({'crash': 'on fire'}))}").status == 200
         assert trainer.process.wait(PATIENCE_S) == 1
     assert (tmp_path / "log").read_text().rstrip().endswith("RuntimeError: on fire")
     assert not trainer.message.exists()

@@ -1,5 +1,6 @@
 """Real clusters for tests: a control plane alone, and one with a node, MinIO and the operator by its chart."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -23,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds/finetuneruns.finetune.dev.yaml"
 PATIENCE_S = 120.0
 Json = dict[str, Any]
-
+RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+"""The same for all processes of a test run."""
 
 HERE = Path(__file__).resolve().parent
 SIDE_BY_SIDE = "node"
@@ -74,10 +76,17 @@ class Kube:
         return items
 
     def read(self, path: str) -> Json:
-        """The API server's answer, by a connection that stays open: for what is asked for again and again."""
+        """The API server's answer, by a connection that stays open: for what is asked for again and again.
+
+        Raises ApiException where it is an error.
+        """
         asked = self._client.param_serialize("GET", path, auth_settings=["BearerToken"])
-        answer: Json = json.loads(self._client.call_api(*asked).read())
-        return answer
+        answer = self._client.call_api(*asked)
+        body: bytes = answer.read()
+        if answer.status != 200:
+            raise client.ApiException(http_resp=answer)
+        read: Json = json.loads(body)
+        return read
 
     @cached_property
     def _client(self) -> client.ApiClient:
@@ -138,8 +147,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     elif kubeconfig := os.environ.get("FINETUNE_TEST_KUBECONFIG"):
         yield elsewhere(Path(kubeconfig))
     else:
-        run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
-        with shared(Path(tempfile.gettempdir()) / f"lab-{run[:8]}") as made:
+        with shared(Path(tempfile.gettempdir()) / f"lab-{RUN[:8]}") as made:
             yield made
 
 
@@ -151,11 +159,14 @@ def kube(lab: Lab) -> Kube:
 
 @pytest.fixture(scope="session")
 def storage(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Bucket:
-    """A bucket of this process with tiny data in the lab's MinIO, which pods reach."""
-    client, name = lab.storage.client(), f"runs-{uuid.uuid4().hex[:8]}"
-    client.make_bucket(name)
+    """A bucket with tiny data in the lab's MinIO, which pods reach; one for all test processes."""
+    client, name = lab.storage.client(), f"runs-{RUN[:8]}"
     bucket = Bucket(client, name, lab.storage.endpoint, lab.storage.access_key, lab.storage.secret_key)
-    put_tiny_data(bucket, tmp_path_factory.mktemp("storage") / "data")
+    with (Path(tempfile.gettempdir()) / "finetune-test-data.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not client.bucket_exists(name):
+            client.make_bucket(name)
+            put_tiny_data(bucket, tmp_path_factory.mktemp("storage") / "data")
     return bucket
 
 

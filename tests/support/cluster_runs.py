@@ -10,8 +10,6 @@ from minio import Minio
 
 from tests.cluster.images import STAND_IN
 from tests.support.minio import S3Server
-from tests.support.models import tiny_open_clip_dir
-from tests.support.pictures import make_pictures, write_table
 
 Json = dict[str, Any]
 TRAINER_REQUESTS = {"cpu": "100m", "memory": "1500Mi", "ephemeral-storage": "1Gi"}
@@ -72,6 +70,10 @@ class Bucket:
 
 def put_tiny_data(bucket: Bucket, folder: Path) -> None:
     """`base/`, `pictures/` and `captions.csv` in the bucket."""
+    # Torch takes seconds to import, and of all test processes one makes the data.
+    from tests.support.models import tiny_open_clip_dir
+    from tests.support.pictures import make_pictures, write_table
+
     tiny_open_clip_dir(folder / "base", "clip")
     pictures = make_pictures(folder / "pictures", IMAGES)
     split = ["test" if index % 3 == 2 else "train" for index in range(IMAGES)]

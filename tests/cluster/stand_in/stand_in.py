@@ -1,7 +1,7 @@
 """A trainer that trains nothing: it speaks to the operator as the real one does, and ends as it is told to.
 
-The variable STAND_IN holds what it does (Script, as JSON). POST /end with the same keys changes that and ends it at
-once. It needs the standard library alone.
+The variable STAND_IN holds what it does (Script, as JSON). GET /end?script=JSON with the same keys changes that and
+ends it at once. It needs the standard library alone.
 """
 
 import json
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
+from urllib.parse import parse_qs
 
 LINGER_S = 10.0
 STOPPED, STEPS_A_SECOND, CHECKPOINT_EVERY = 75, 10, 10
@@ -168,12 +169,12 @@ def serve(port: int, stand_in: StandIn) -> ThreadingHTTPServer:
                 self._answer(200, kind, f"# TYPE finetune_step gauge\n{help_}\n{value}\n# EOF\n")
             elif self.path == "/healthz":
                 self._answer(200, "text/plain", "ok\n")
+            elif self.path.startswith("/end?"):
+                changes = json.loads(parse_qs(self.path.removeprefix("/end?"))["script"][0])
+                self._answer(200, "application/json", "{}")  # before it ends
+                stand_in.end(changes)
             else:
                 self._answer(404, "text/plain", "no such path\n")
-
-        def do_POST(self) -> None:
-            stand_in.end(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self._answer(200, "text/plain", "ends\n")
 
         def _answer(self, code: int, kind: str, text: str) -> None:
             self.send_response(code)
