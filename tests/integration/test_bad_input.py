@@ -166,7 +166,6 @@ CASES = {
     "more frozen blocks than there are": Case(
         setting("spec.training.freeze", {"image": {"blocks": 9}}), 64, "use at most 2, or all: true"
     ),
-    "an export of a later version": Case(setting("spec.output.exports", ["onnx"]), 64, "not supported yet"),
     "a file of another format": Case(setting("spec.data.train.format", "parquet"), 65, "is no Parquet file"),
     "a scheme that is not read": Case(setting("spec.data.train.uri", "http://x/a.csv"), 64, "http"),
     "QuickGELU mismatch": Case(

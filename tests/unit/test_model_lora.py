@@ -156,7 +156,9 @@ def test_frozen_blocks_are_not_adapted() -> None:
     model = small_model()
     freeze(model, Freeze.model_validate({"image": {"all": True}, "text": {"blocks": 1}}))
     note = add_lora(model, SPEC, seed=0)
-    assert note.startswith("LoRA of rank 4 adapts 4 of the text tower's weights: 0.0")
+    assert note.startswith("LoRA of rank 4 adapts 4 of the text tower's weights: ")
+    trained = sum(value.numel() for value in model.module.parameters() if value.requires_grad)
+    assert note.endswith(f" {trained:,} parameters are trained.")
     names = [name for name, _ in model.module.named_parameters() if name.endswith("up")]
     assert all(name.startswith("transformer.resblocks.1.") for name in names)
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from finetune_sdk.api.exportable import HUGGINGFACE
+from finetune_sdk.api.model import Model
 from finetune_sdk.api.run import FinetuneRunSpec
-
-SUPPORTED_EXPORTS = ("open_clip",)
 
 
 class Mistake(NamedTuple):
@@ -25,18 +25,26 @@ class Mistake(NamedTuple):
 
 
 def unsupported(spec: FinetuneRunSpec) -> list[Mistake]:
-    """What in `spec` is valid but not built yet, each with what to do instead. Empty: all of it can run."""
-    return [*_training(spec), *_compute(spec)]
+    """What in `spec` is valid and cannot be done, or not yet, each with what to do instead. Empty: it can run."""
+    return [*_exports(spec), *_compute(spec)]
 
 
-def _training(spec: FinetuneRunSpec) -> Iterator[Mistake]:
+def _exports(spec: FinetuneRunSpec) -> Iterator[Mistake]:
     for index, export in enumerate(spec.output.exports):
-        if export not in SUPPORTED_EXPORTS:
+        if export == "huggingface" and (what := _no_clip_model(spec.model)):
             yield Mistake(
                 f"spec.output.exports[{index}]",
                 export,
-                f"export to {export} is not supported yet: remove it; open_clip is exported",
+                f"{what} is not one of the {len(HUGGINGFACE)} architectures that can be a Hugging Face CLIPModel: "
+                "remove huggingface, or use one such as ViT-B-32-quickgelu (docs/guides/exports.md lists them)",
             )
+
+
+def _no_clip_model(model: Model) -> str | None:
+    """What cannot be one, as far as its name tells: weights with a config of their own are looked at when loaded."""
+    if model.towers is not None:
+        return "a composed model"
+    return model.name if model.name is not None and model.name not in HUGGINGFACE else None
 
 
 def _compute(spec: FinetuneRunSpec) -> Iterator[Mistake]:

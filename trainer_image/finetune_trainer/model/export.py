@@ -1,27 +1,23 @@
-"""The check that an export is what was measured: opened afresh by open_clip, it must give the same bits."""
+"""The check that an export is what was measured: opened afresh by its own library, it must answer alike."""
 
 import copy
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from finetune_sdk.errors import TrainerError
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.fresh import CAPTIONS, ask
 
-CAPTIONS = ("a photo of a cat", "", "Zwei Hunde & ein rotes Auto!", "word " * 200)
-"""Also empty, not English, and longer than any context: where tokenizers differ."""
-TIMEOUT_SECONDS = 900
-"""Opening gigabytes from a cold disk takes minutes; a hub that is out of reach makes open_clip wait for ever."""
+HUGGINGFACE_TOLERANCE = 1e-5
+"""the same float32 arithmetic, in kernels of another order."""
+ONNX_TOLERANCE, ONNX_COSINE = 1e-4, 0.9999
+"""another runtime."""
 
 
 def check_export(folder: Path, model: ClipModel, sample_images: Tensor, sample_tokens: Tensor) -> None:
@@ -31,13 +27,44 @@ def check_export(folder: Path, model: ClipModel, sample_images: Tensor, sample_t
     Raises TrainerError, with the largest difference, where embeddings, tokens or preprocessing are not equal.
     """
     samples = {"images": sample_images.cpu().float().contiguous(), "tokens": sample_tokens.cpu().contiguous()}
-    found, preprocess = _reopened(folder, samples)
+    found = ask("reopen", "open_clip", folder, samples, {"captions": json.dumps(CAPTIONS)})
     expected = _embeddings(model, samples) | {"tokens": model.tokenize(list(CAPTIONS))}
     for name, value in expected.items():
-        _compare(folder, name, value, found[name])
+        _compare(folder, name, value, found.tensors[name])
+    preprocess = json.loads(found.metadata["preprocess"])
     ours = {"mode": "RGB", **asdict(model.preprocess)}
     if _plain(preprocess) != _plain(ours):
         raise TrainerError(f"{folder.name}: open_clip reads preprocessing {preprocess}, not {ours}")
+
+
+def check_huggingface_export(folder: Path, model: ClipModel, sample_images: Tensor, sample_tokens: Tensor) -> None:
+    """The same by transformers alone: embeddings within 1e-5 once they are L2-normalised, and equal token ids.
+
+    Raises TrainerError, with the largest difference.
+    """
+    samples = {"images": sample_images.cpu().float().contiguous(), "tokens": sample_tokens.cpu().contiguous()}
+    found = ask("reopen_huggingface", "transformers", folder, samples, {"captions": json.dumps(CAPTIONS)})
+    for name, value in _embeddings(model, samples).items():
+        _compare_nearly(folder, f"transformers' {name}", value, found.tensors[name], HUGGINGFACE_TOLERANCE)
+    tokens, theirs = model.tokenize(list(CAPTIONS)), found.tensors["tokens"]
+    if not torch.equal(tokens, theirs):
+        wrong = next(caption for caption, *ids in zip(CAPTIONS, tokens, theirs, strict=True) if not torch.equal(*ids))
+        raise TrainerError(f"{folder.name}: transformers' tokenizer reads {wrong[:40]!r} otherwise")
+
+
+def check_onnx_export(folder: Path, model: ClipModel, sample_images: Tensor, sample_tokens: Tensor) -> None:
+    """The same by onnxruntime alone, also with a batch of one: within 1e-4, cosines at least 0.9999.
+
+    Raises TrainerError, with the largest difference.
+    """
+    samples = {"images": sample_images.cpu().float().contiguous(), "tokens": sample_tokens.cpu().contiguous()}
+    found = ask("reopen_onnx", "onnxruntime", folder, samples, {})
+    for name, value in _embeddings(model, samples).items():
+        for part, expected in ((name, value), (f"{name}_of_one", value[:1])):
+            _compare_nearly(folder, f"onnxruntime's {part}", expected, found.tensors[part], ONNX_TOLERANCE)
+            least = float(F.cosine_similarity(expected, found.tensors[part]).min())
+            if least < ONNX_COSINE:
+                raise TrainerError(f"{folder.name}: onnxruntime's {part} have a cosine of {least:.6f} with the model's")
 
 
 def _embeddings(model: ClipModel, samples: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -48,32 +75,6 @@ def _embeddings(model: ClipModel, samples: dict[str, Tensor]) -> dict[str, Tenso
             "image_embeddings": module.encode_image(samples["images"]),
             "text_embeddings": module.encode_text(samples["tokens"]),
         }
-
-
-def _reopened(folder: Path, samples: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as scratch:
-        given, answers = Path(scratch) / "samples.safetensors", Path(scratch) / "answers.safetensors"
-        save_file(samples, given, {"captions": json.dumps(CAPTIONS)})
-        arguments = [str(given), str(answers), str(torch.get_num_threads())]
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "finetune_trainer.model.reopen", *arguments],
-                cwd=folder,
-                env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise TrainerError(
-                f"{folder.name}: open_clip took more than {TIMEOUT_SECONDS} s to open the export"
-            ) from error
-        if done.returncode:
-            tail = " ".join(done.stderr.strip().splitlines()[-3:])
-            raise TrainerError(f"{folder.name}: open_clip cannot open the export (exit {done.returncode}): {tail}")
-        with safe_open(answers, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["preprocess"])  # noqa: SIM118
 
 
 def _compare(folder: Path, name: str, expected: Tensor, found: Tensor) -> None:
@@ -89,3 +90,12 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(document))
     size = plain["size"]
     return plain | {"size": [size, size] if isinstance(size, int) else size}
+
+
+def _compare_nearly(folder: Path, what: str, expected: Tensor, found: Tensor, tolerance: float) -> None:
+    ours, theirs = F.normalize(expected.double(), dim=-1), F.normalize(found.double(), dim=-1)
+    worst = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")
+    if not worst <= tolerance:
+        raise TrainerError(
+            f"{folder.name}: {what} differ by up to {worst:.3g} from the model's; {tolerance:g} is allowed"
+        )

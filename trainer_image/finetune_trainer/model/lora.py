@@ -65,7 +65,7 @@ def add_lora(model: ClipModel, spec: Lora, seed: int) -> str:
         parametrize.register_parametrization(model.module.get_submodule(owner), attribute, update)
     trained = sum(value.numel() for value in model.module.parameters() if value.requires_grad)
     counts = " and ".join(f"{len(places[tower])} of the {tower} tower's" for tower in TOWERS if places[tower])
-    return f"LoRA of rank {spec.rank} adapts {counts} weights: {trained / 1e6:.2f} M parameters are trained."
+    return f"LoRA of rank {spec.rank} adapts {counts} weights: {trained:,} parameters are trained."
 
 
 def check_lora(model: ClipModel) -> dict[Tower, list[str]]:

@@ -13,8 +13,9 @@ from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.attempt import Attempt, State, copy_state
 from finetune_trainer.pipeline.begin import begin, resolve
+from finetune_trainer.pipeline.card import model_card
 from finetune_trainer.pipeline.data import prepare_stage
-from finetune_trainer.pipeline.exporting import export_stage
+from finetune_trainer.pipeline.exporting import check_exports, export_stage
 from finetune_trainer.pipeline.figures import (
     Metrics,
     baseline_stage,
@@ -138,7 +139,8 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
         after = evaluate_stage(attempt, model, dataset.test, metrics, before, selection)
     with journal.stage("export"):
         if not journal.was_done("export"):
-            export_stage(attempt, model, dataset.test, scratch)
+            card = model_card(attempt, model, metrics, (before, after), selection)
+            export_stage(attempt, model, dataset.test, scratch, card)
     with journal.stage("report"):
         steps = finetuned.trained.step
         outcome = conclude(attempt, model, metrics, (before, after), selection, steps)
@@ -163,6 +165,7 @@ def _prepare(attempt: Attempt) -> _Ready:
     for note in (*model.notes, *freeze(model, spec.training.freeze)):
         journal.note(note)
     check_training(model, spec.training)
+    check_exports(model, spec.output.exports)
     resolved = resolved_training(attempt, model, len(dataset.train.images))
     values = {
         "training": resolved.as_dict(),
