@@ -10,6 +10,7 @@ from pathlib import Path
 
 from finetune_sdk.cli.schema import json_schema
 from finetune_sdk.crd import crd_text
+from tests.support import chart_docs
 from tests.support.client_docs import client_text, kubectl_text
 from tests.support.job_yaml import job_texts
 from tests.support.reference import reference_text
@@ -25,6 +26,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "crds/finetunerun.schema.json": schema_text,
     "crds/finetuneruns.finetune.dev.yaml": crd_text,
     "charts/finetune-operator/files/crd.yaml": crd_text,
+    "charts/finetune-operator/README.md": chart_docs.readme_text,
+    "charts/finetune-operator/values.schema.json": chart_docs.schema_text,
     "docs/reference/kubectl-finetune.md": kubectl_text,
     "docs/reference/python-client.md": client_text,
     "docs/reference/run-yaml.md": reference_text,
