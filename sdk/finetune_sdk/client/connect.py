@@ -35,6 +35,7 @@ def connect(kubeconfig: str | Path | None = None, context: str | None = None) ->
     except ImportError:
         raise ClusterPackageMissing from None
     configuration = client.Configuration()
+    configuration.retries = False  # urllib3's own retries complain in a log; who may wait asks again by itself
     path = os.fspath(kubeconfig or os.environ.get("KUBECONFIG") or Path.home() / ".kube/config")
     given = kubeconfig is not None or context is not None or bool(os.environ.get("KUBECONFIG"))
     if not given and not Path(path).exists() and (ACCOUNT / "token").exists():

@@ -113,7 +113,11 @@ class KubeCluster:
         items: list[Json] = []
         token = ""
         while True:
-            page = self._json(asked, "GET", path, {**query, "limit": str(PAGE), "continue": token})
+            try:
+                page = self._json(asked, "GET", path, {**query, "limit": str(PAGE), "continue": token})
+            except WatchExpired:  # the list changed too much since its first page: from the beginning
+                items, token = [], ""
+                continue
             items += page["items"]
             if not (token := page["metadata"].get("continue") or ""):
                 return Listing(items, page["metadata"]["resourceVersion"])
@@ -141,6 +145,8 @@ class KubeCluster:
     ) -> "Iterator[BaseHTTPResponse]":
         response = self._send(method, path, query, body, seconds)
         try:
+            if response.status == GONE:
+                raise WatchExpired
             if response.status >= REFUSED:
                 raise refusal(asked, response.status, response.data.decode(errors="replace"))
             yield response
@@ -160,7 +166,12 @@ class KubeCluster:
             request = self._client.param_serialize(
                 method, path, query_params=pairs, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
-            answer = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, seconds))
+            try:
+                answer = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, seconds))
+            except urllib3.exceptions.ProtocolError:  # mostly a kept connection that the server has closed meanwhile
+                if method != "GET":
+                    raise
+                answer = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, seconds))
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise Unreachable(
                 f"the API server at {self._client.configuration.host} does not answer ({_cause(error)}): "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import pytest
 
 from finetune_sdk.cli.kubectl import main
 from finetune_sdk.client import RunClient
-from tests.integration.test_docs import ROOT, blocks_of
 from tests.on_cluster.client.conftest import StandIn
 from tests.on_cluster.client.kubelet import Kubelet, a_kubelet
 from tests.on_cluster.client.terminal import at_a_terminal
@@ -24,7 +24,15 @@ from tests.support.minio import S3Server
 from tests.support.processes import wait_until
 
 NAME = "my-pictures"
-KUBECTL_GUIDE, PYTHON_GUIDE = ROOT / "docs/guides/kubectl-finetune.md", ROOT / "docs/guides/python-client.md"
+GUIDES = Path(__file__).resolve().parents[3] / "docs/guides"
+KUBECTL_GUIDE, PYTHON_GUIDE = GUIDES / "kubectl-finetune.md", GUIDES / "python-client.md"
+_BLOCK = re.compile(r"^```(\w+)[ ]?([\w./-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks_of(page: Path, language: str) -> dict[str, str]:
+    """The texts of a language's blocks, by the file's name after it or by their number."""
+    found = [(name, text) for kind, name, text in _BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+    return {name or str(number): text for number, (name, text) in enumerate(found)}
 
 
 @pytest.fixture
@@ -38,9 +46,8 @@ def folder(tmp_path: Path) -> Path:
     """With the guide's run.yaml."""
     made = tmp_path / "reader"
     made.mkdir()
-    for block in blocks_of(KUBECTL_GUIDE):
-        if block.name:
-            (made / block.name).write_text(block.text)
+    for name, text in blocks_of(KUBECTL_GUIDE, "yaml").items():
+        (made / name).write_text(text)
     return made
 
 
@@ -144,7 +151,7 @@ def test_the_commands_of_the_kubectl_guide(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     play = Play(bare_runs, StandIn(bare_runs, control_plane, storage), kubelet)
-    told = "".join(block.text for block in blocks_of(KUBECTL_GUIDE) if block.language == "console").splitlines()
+    told = "".join(blocks_of(KUBECTL_GUIDE, "console").values()).splitlines()
     commands = [line.removeprefix("$ ") for line in told if line.startswith("$ ")]
     assert len(commands) > 20
     reader = Reader(storage, folder, env, monkeypatch, capfd)
@@ -199,9 +206,9 @@ def test_the_blocks_of_the_python_guide(
     acting = threading.Thread(target=act_alone, args=(runs, operator, kubelet, over), daemon=True)
     acting.start()
     names: dict[str, object] = {}
-    blocks = [block.text for block in blocks_of(PYTHON_GUIDE) if block.language == "python"]
+    blocks = blocks_of(PYTHON_GUIDE, "python")
     assert len(blocks) == 6
-    for block in blocks:
+    for block in blocks.values():
         exec(compile(block, str(PYTHON_GUIDE), "exec"), names)  # noqa: S102 - the page's own text
     over.set()
     runs.create(
