@@ -109,6 +109,10 @@ ENDS: dict[str, Row] = {
     "disrupted and ended for good, it is the end that counts": Row(
         failed(77).with_pod(said("StorageDenied", 77, "key k is unknown", disrupted("DeletionByTaintManager"))),
         [], "Failed", "StorageDenied", ("key k",)),
+    "a failure counts, not the saved stop after it": Row(
+        spent().with_pod(said("Hung", 74)).with_pod(ended(75)), [], "Failed", "Hung"),
+    "the pod with the code that ended the Job counts, not a later one": Row(
+        failed(65).with_pod(said("DataInvalid", 65)).with_pod(ended(143)), [], "Failed", "DataInvalid"),
     "complete": Row(
         AT_WORK.with_job(condition="Complete").with_pod(said("Succeeded", 0, "0.5 to 0.61", result=a_result())),
         [], "Succeeded", "", ("0.5 to 0.61",)),
