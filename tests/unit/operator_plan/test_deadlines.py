@@ -75,6 +75,10 @@ def test_deadlines(row: Row) -> None:
     ("given", "seconds"),
     {
         "active": (a_run(lifecycle=ACTIVE).trained(activeSince=at(-20)).with_job().with_pod(running()), 40),
+        "active, of a part of a second": (
+            a_run(lifecycle=ACTIVE).trained(activeSince=at(0), activeSeconds=40.5).with_job().with_pod(running()),
+            20,
+        ),
         "start": (a_run(lifecycle=START), 60),
         "start, of a refused Job": (a_run(lifecycle={"startDeadlineSeconds": 5}).refused("no"), 5),
         "a refused Job": (a_run().refused("no"), 10),
