@@ -15,6 +15,7 @@ ALL_FORMATS: dict[str, Write] = {
     "csv, BOM, CRLF": lambda folder, pictures: write_table(folder / "a.csv", pictures, newline="\r\n", bom=True),
     "csv, semicolons": lambda folder, pictures: write_table(folder / "a.csv", pictures, delimiter=";"),
     "captions.txt": lambda folder, pictures: write_table(folder / "captions.txt", pictures),
+    "flickr8k_test_karpathy.txt": lambda folder, pictures: more.write_pairs(folder / "karpathy.txt", pictures),
     "tsv": lambda folder, pictures: write_table(folder / "a.tsv", pictures, delimiter="\t"),
     "folder": lambda folder, pictures: write_folder(folder / "beside", pictures),
     "folder, CRLF": lambda folder, pictures: write_folder(folder / "beside", pictures, newline="\r\n"),

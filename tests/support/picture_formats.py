@@ -110,6 +110,13 @@ def write_bars(path: Path, pictures: Sequence[Picture]) -> Path:
     return path
 
 
+def write_pairs(path: Path, pictures: Sequence[Picture]) -> Path:
+    """CLIP Benchmark's flickr8k_test_karpathy.txt: no quotes, whatever stands in a caption."""
+    lines = [f"{_relative(picture, path)},{one}\n" for picture in pictures for one in picture.captions]
+    path.write_bytes("".join(["image,caption\n", *lines]).encode())
+    return path
+
+
 def write_metadata(folder: Path, pictures: Sequence[Picture], kind: str, split: Splits = None) -> Path:
     """Hugging Face's image folder, with one metadata file or one below each split's folder."""
     for name in dict.fromkeys(split or [""]):

@@ -17,6 +17,7 @@ from finetune_trainer.data.fields import (
     notes_on,
 )
 from finetune_trainer.data.files import stat
+from finetune_trainer.data.pairs import unquoted_pairs
 from finetune_trainer.data.places import encoding_hint
 from finetune_trainer.data.readers import CAPTION_FIELDS, PICTURES, Found, Reader, Rows, Source, Where, find_name
 from finetune_trainer.data.said import Said, join, printable, rows_of, say, wanted
@@ -49,11 +50,20 @@ def open_rows(source: Source) -> Rows:
     entry = stat(source, key)
     where = Where(source.spec.where)
     name = posixpath.basename(key)
-    header, lines = parse(source.store.read(key), name, tab=source.spec.format == "tsv" or key.lower().endswith(".tsv"))
+    header, lines = _parse(source, key, name)
     fields = find_fields(source, header, name)
     check_where(source, header, fields, name)
     said = join(says(lines, header, fields, where, name))
     return rows_of(source, said, [entry], where, notes_on(source, fields, name), fields)
+
+
+def _parse(source: Source, key: str, name: str) -> tuple[list[str], Lines]:
+    data = source.store.read(key)
+    names = _first_names(data)
+    is_pairs = key.lower().endswith(".txt") and len(names) == 2 and find_name(names[:1], IMAGE_FIELDS) is not None
+    if is_pairs and (pairs := unquoted_pairs(data)) is not None:
+        return names, pairs
+    return parse(data, name, tab=source.spec.format == "tsv" or key.lower().endswith(".tsv"))
 
 
 def parse(data: bytes, name: str, tab: bool) -> tuple[list[str], Lines]:
@@ -117,9 +127,13 @@ def _delimiter(header: str) -> str:
 
 def _names_columns(head: bytes) -> bool:
     """Whether the first line of a text names a picture's and a caption's column, as Kaggle's captions.txt does."""
-    first = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
-    names = [name.strip() for name in first.split(_delimiter(first))]
+    names = _first_names(head)
     return find_name(names, IMAGE_FIELDS) is not None and find_name(names, CAPTION_FIELDS) is not None
+
+
+def _first_names(data: bytes) -> list[str]:
+    first = data.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
+    return [name.strip() for name in first.split(_delimiter(first))]
 
 
 def _tables(found: Found) -> list[str]:
