@@ -129,6 +129,10 @@ def test_a_refused_job_is_looked_at_again_when_it_is_due() -> None:
     assert given.plan(5).actions == ()
 
 
+def test_a_clock_that_was_set_back_does_not_put_off_the_next_try() -> None:
+    assert [str(action) for action in NEW.refused("no", seconds=3600).plan().actions] == [CREATE]
+
+
 def test_values_of_variables_stand_in_no_message() -> None:
     env = [{"name": "TOKEN", "value": "canary-7f"}, {"name": "FINETUNE_RUN", "value": "canary-7f"}]
     refused = a_run(compute={"env": env}).plan().status
