@@ -15,6 +15,8 @@ Json = dict[str, Any]
 RUNS = "/apis/finetune.dev/v1alpha1/namespaces/{}/finetuneruns"
 AT_ONCE = 8
 REFUSALS = (400, 422)
+PATIENCE_S = 120.0
+"""A machine with many tests may be slow; a verdict is never one of time."""
 DRY = "&dryRun=All"
 
 
@@ -46,7 +48,9 @@ class Server:
         self._url = cluster["server"]
         self._headers = {"Authorization": f"Bearer {token}"}
         authority = cluster["certificate-authority"]
-        self._pool = urllib3.PoolManager(maxsize=AT_ONCE, block=True, ca_certs=authority, retries=False, timeout=30.0)
+        self._pool = urllib3.PoolManager(
+            maxsize=AT_ONCE, block=True, ca_certs=authority, retries=False, timeout=PATIENCE_S
+        )
 
     def call(self, method: str, path: str, body: Json | None = None, kind: str = "application/json") -> Answer:
         """One request; anything but an acceptance or a refusal of the document is an error."""
