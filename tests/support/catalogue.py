@@ -1,23 +1,13 @@
-"""What open_clip's architectures are, generated so that API and command line can tell without open_clip and torch.
+"""Which architectures have which exports: generated, so that the API can tell without open_clip and torch.
 
-python -m tests.support.catalogue writes both files; it takes minutes, as each architecture is built (without data).
+python -m tests.support.catalogue writes it.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
-from open_clip.factory import get_model_config, list_models
-from open_clip.pretrained import list_pretrained_tags_by_model
+from finetune_trainer.model.huggingface import huggingface_architectures
 
-from finetune_sdk.errors import InvalidSpec
-from finetune_trainer.model.architectures import tag_config
-from finetune_trainer.model.huggingface import huggingface_architectures, huggingface_misfit
-from finetune_trainer.model.size import architecture_size
-
-SDK = Path(__file__).resolve().parents[2] / "sdk/finetune_sdk"
-EXPORTABLE = SDK / "api/exportable.py"
-CATALOGUE = SDK / "cli/models.json"
+EXPORTABLE = Path(__file__).resolve().parents[2] / "sdk/finetune_sdk/api/exportable.py"
 
 
 def exportable_text() -> str:
@@ -30,43 +20,5 @@ def exportable_text() -> str:
     )
 
 
-def names_and_tags(name: str) -> dict[str, Any]:
-    """The part of an architecture's entry that open_clip's tables alone tell."""
-    exports = ["open_clip", "onnx"]
-    if huggingface_misfit(get_model_config(name)) is None:
-        exports.insert(1, "huggingface")
-    return {"name": name, "tags": [tag for tag in list_pretrained_tags_by_model(name) if _fits(name, tag)]} | {
-        "exports": exports
-    }
-
-
-def sizes(name: str) -> dict[str, Any]:
-    """The part that takes building it."""
-    size = architecture_size(name)
-    return {
-        "imageParameters": size.image_parameters,
-        "textParameters": size.text_parameters,
-        "imageSize": list(size.image_size),
-        "context": size.context,
-        "embedding": size.embedding,
-        "activationBytes": size.activation_bytes,
-    }
-
-
-def catalogue_text(rows: list[dict[str, Any]]) -> str:
-    """JSON with an architecture a line."""
-    return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-
-
-def _fits(name: str, tag: str) -> bool:
-    try:
-        tag_config(name, tag)
-    except InvalidSpec:  # weights made with the other activation
-        return False
-    return True
-
-
 if __name__ == "__main__":
     EXPORTABLE.write_text(exportable_text(), encoding="utf-8")
-    entries = [names_and_tags(name) | sizes(name) for name in list_models()]
-    CATALOGUE.write_text(catalogue_text(entries), encoding="utf-8")
