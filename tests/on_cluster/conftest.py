@@ -22,7 +22,7 @@ from tests.support.cluster_runs import Bucket, put_tiny_data
 
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds/finetuneruns.finetune.dev.yaml"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 Json = dict[str, Any]
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
 """The same for all processes of a test run."""
@@ -128,8 +128,10 @@ def control_plane() -> Iterator[Path]:
     """The kubeconfig of a control plane with the CRD and nothing that runs pods."""
     with tempfile.TemporaryDirectory(prefix="plane-") as folder:
         started = plane.start(Path(folder) / "cluster")
-        Kube(started.kubeconfig)("apply", "-f", str(CRD))
+        kube = Kube(started.kubeconfig)
         try:
+            kube("apply", "-f", str(CRD))
+            kube("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=60s")
             yield started.kubeconfig
         finally:
             started.parts.kill()

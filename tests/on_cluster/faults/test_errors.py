@@ -11,7 +11,7 @@ from tests.cluster.parts import Parts
 from tests.on_cluster.faults.api import Json, until
 from tests.on_cluster.faults.proxy import Answer, Request
 from tests.on_cluster.faults.test_killed import assert_it_went_well
-from tests.on_cluster.faults.world import NAME, Kubelet, World, ended
+from tests.on_cluster.faults.world import CONVERGES_SECONDS, NAME, Kubelet, World, ended
 
 ANSWERS = {
     "409": Answer(409),
@@ -34,7 +34,7 @@ def test_a_fifth_of_the_requests_fails(world: World, answer: Answer) -> None:
         return answer if draw.random() < 0.2 else None
 
     world.start()
-    until(lambda: '"leading"' in world.log, 30, lambda: world.log)
+    until(lambda: '"leading"' in world.log, CONVERGES_SECONDS, lambda: world.log)
     world.proxy.before = stumble
     with Kubelet(world):
         world.apply()
@@ -57,7 +57,7 @@ def test_watches_that_are_gone(world: World) -> None:
         world.plane.call(
             "DELETE", world.path("/apis/batch/v1", "jobs", f"{NAME}-trainer"), {"propagationPolicy": "Background"}
         )
-        until(lambda: all(job["metadata"]["uid"] != uid for job in world.jobs()), 30, world.jobs)
+        until(lambda: all(job["metadata"]["uid"] != uid for job in world.jobs()), CONVERGES_SECONDS, world.jobs)
         world.proxy.before = lambda _: None
         kubelet.ends = True
         status = world.until_state("Succeeded")
@@ -75,7 +75,7 @@ def test_the_api_server_restarts(world: World, parts: Parts) -> None:
         command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
         parts.kill("kube-apiserver")
         parts.start("kube-apiserver", *command)
-        until(lambda: answers(world), 60, lambda: "the API server does not come back")
+        until(lambda: answers(world), CONVERGES_SECONDS, lambda: "the API server does not come back")
         kubelet.ends = True
         if world.operators[0].poll() is not None:  # it could not renew its lease: its Deployment starts another
             world.start_anew()
@@ -97,7 +97,11 @@ def test_a_refused_job_says_so_and_is_tried_again(world: World) -> None:
     world.start()
     with Kubelet(world):
         world.apply()
-        until(lambda: world.status()["reason"] == "JobRejected", 30, lambda: f"{world.status()}\n{world.log[-3000:]}")
+        until(
+            lambda: world.status()["reason"] == "JobRejected",
+            CONVERGES_SECONDS,
+            lambda: f"{world.status()}\n{world.log[-3000:]}",
+        )
         assert "ask the platform team" in world.status()["message"]
         world.proxy.before = lambda _: None
         status = world.until_state("Succeeded")
@@ -116,7 +120,7 @@ def test_a_deleted_job_is_made_again_once(world: World) -> None:
         world.plane.call("DELETE", path, {"propagationPolicy": "Background"})
         until(
             lambda: [one["metadata"]["uid"] for one in world.jobs()] not in ([], [job["metadata"]["uid"]]),
-            30,
+            CONVERGES_SECONDS,
             lambda: world.log[-3000:],
         )
         kubelet.ends = True
@@ -133,11 +137,11 @@ def test_a_finished_run_outlives_its_job(world: World) -> None:
         finished = world.until_state("Succeeded")
         path = world.path("/apis/batch/v1", "jobs", f"{NAME}-trainer")
         world.plane.call("DELETE", path, {"propagationPolicy": "Background"})
-        until(lambda: world.plane.gone(path), 30, world.jobs)
+        until(lambda: world.plane.gone(path), CONVERGES_SECONDS, world.jobs)
         world.change(suspend=True)
-        until(lambda: world.status()["observedGeneration"] == 2, 30, world.status)
+        until(lambda: world.status()["observedGeneration"] == 2, CONVERGES_SECONDS, world.status)
         world.change(suspend=False)
-        until(lambda: world.status()["observedGeneration"] == 3, 30, world.status)
+        until(lambda: world.status()["observedGeneration"] == 3, CONVERGES_SECONDS, world.status)
         assert of_first_generation(world.status()) == finished
         assert world.jobs() == []
 
@@ -154,7 +158,7 @@ def test_a_finished_runs_ttl_is_its_jobs(world: World) -> None:
     with Kubelet(world):
         world.apply(lifecycle={"ttlSecondsAfterFinished": 1})
         finished = world.until_state("Succeeded")
-        until(lambda: not world.jobs(), 60, world.jobs)
+        until(lambda: not world.jobs(), CONVERGES_SECONDS, world.jobs)
         assert world.status() == finished
 
 
@@ -171,4 +175,4 @@ def test_a_failure_is_told_in_its_words(world: World) -> None:
         status = world.until_state("Failed")
         assert status["reason"] == "DataInvalid"
         assert "no column `caption`" in status["message"]
-        until(lambda: world.told()["DataInvalid"] == 1, 20, world.told)
+        until(lambda: world.told()["DataInvalid"] == 1, CONVERGES_SECONDS, world.told)

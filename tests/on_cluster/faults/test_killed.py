@@ -7,7 +7,7 @@ import pytest
 
 from tests.on_cluster.faults.api import until
 from tests.on_cluster.faults.proxy import Answer, Request
-from tests.on_cluster.faults.world import Kubelet, World
+from tests.on_cluster.faults.world import CONVERGES_SECONDS, Kubelet, World
 
 WRITES = 7
 """Of a life: Job, Starting, Started, Running, Succeeded, Succeeded, and none."""
@@ -15,7 +15,7 @@ WRITES = 7
 
 def assert_it_went_well(world: World) -> None:
     status = world.until_state("Succeeded")
-    until(lambda: world.told()["Succeeded"] == 1, 20, lambda: f"{world.told()}\n{world.log[-4000:]}")
+    until(lambda: world.told()["Succeeded"] == 1, CONVERGES_SECONDS, lambda: f"{world.told()}\n{world.log[-4000:]}")
     assert status["evaluation"]["after"] == 0.6
     assert status["jobs"] == 1
     assert status["attempts"] == 1
@@ -39,7 +39,9 @@ def test_killed_at_a_write(world: World, number: int, when: str) -> None:
     setattr(world.proxy, when, kill)
     with Kubelet(world):
         world.apply()
-        until(lambda: operator.poll() is not None, 60, lambda: f"no write {number}: {world.proxy.writes}")
+        until(
+            lambda: operator.poll() is not None, CONVERGES_SECONDS, lambda: f"no write {number}: {world.proxy.writes}"
+        )
         world.start_anew()
         assert_it_went_well(world)
 
@@ -72,6 +74,6 @@ def test_the_job_ends_while_no_operator_runs(world: World) -> None:
         operator.kill()
         operator.wait()
         kubelet.ends = True
-        until(lambda: world.jobs()[0]["status"].get("succeeded"), 60, world.jobs)
+        until(lambda: world.jobs()[0]["status"].get("succeeded"), CONVERGES_SECONDS, world.jobs)
         world.start_anew()
         assert_it_went_well(world)

@@ -4,13 +4,12 @@ write is refused.
 
 import signal
 import subprocess
-import time
 
 from tests.on_cluster.faults.api import LEASE, until
 from tests.on_cluster.faults.test_killed import assert_it_went_well
-from tests.on_cluster.faults.world import Kubelet, World
+from tests.on_cluster.faults.world import CONVERGES_SECONDS, Kubelet, World
 
-TAKEOVER_SECONDS = 60.0
+TAKEOVER_SECONDS = 120.0
 """Of patience; how long it takes is measured elsewhere."""
 
 
@@ -28,7 +27,7 @@ def leads(world: World, operator: subprocess.Popen[bytes]) -> bool:
 def two(world: World) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
     """A leader and a standby."""
     first = world.start()
-    until(lambda: leads(world, first), 30, lambda: world.log)
+    until(lambda: leads(world, first), CONVERGES_SECONDS, lambda: world.log)
     return first, world.start()
 
 
@@ -52,18 +51,17 @@ def test_a_frozen_leader_writes_nothing_and_exits(world: World) -> None:
         world.apply()
         until(lambda: leads(world, second), TAKEOVER_SECONDS, lambda: world.log)
         first.send_signal(signal.SIGCONT)
-        assert first.wait(20) != 0
+        assert first.wait(TAKEOVER_SECONDS) != 0
         assert_it_went_well(world)
     assert second.poll() is None
 
 
 def test_sigterm_hands_the_lease_over(world: World) -> None:
     first, second = two(world)
-    began = time.monotonic()
     first.terminate()
-    assert first.wait(20) == 0, world.log
+    assert first.wait(TAKEOVER_SECONDS) == 0, world.log
+    assert not leads(world, first), "released, so that nobody waits for it to expire"
     until(lambda: leads(world, second), TAKEOVER_SECONDS, lambda: world.log)
-    assert time.monotonic() - began < 10.0, "released, so that nobody waits for it to expire"
     with Kubelet(world):
         world.apply()
         assert_it_went_well(world)

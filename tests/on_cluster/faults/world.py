@@ -21,7 +21,7 @@ from finetune_sdk.contract import CONTAINER, RUN_LABEL, Ended, Termination
 from tests.on_cluster.faults.api import LEASE, RUNS, ControlPlane, Json, until
 from tests.on_cluster.faults.proxy import Proxy
 
-CONVERGES_SECONDS = 60.0
+CONVERGES_SECONDS = 120.0
 NAME = "r"
 
 
