@@ -18,6 +18,8 @@ from tests.on_cluster.chart.rights import Rights, rights_of
 from tests.on_cluster.conftest import CRD, Kube
 from tests.on_cluster.faults.api import ControlPlane, Json
 
+PATIENCE_SECONDS = 180.0
+"""On a busy machine; nothing is slow when it is not."""
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
@@ -53,7 +55,9 @@ class Cluster:
     def learn_of_runs(self) -> None:
         """The CRD without helm: then releases are installed with crds.install=false."""
         self.kube("apply", "-f", str(CRD))
-        self.kube("wait", "--for=condition=Established", "crd/finetuneruns.finetune.dev", "--timeout=60s")
+        self.kube(
+            "wait", "--for=condition=Established", "crd/finetuneruns.finetune.dev", f"--timeout={PATIENCE_SECONDS:.0f}s"
+        )
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:
@@ -117,4 +121,4 @@ class Cluster:
             yield log
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)

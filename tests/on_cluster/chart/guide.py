@@ -13,11 +13,10 @@ from ruamel.yaml import YAML
 
 from tests.cluster.lab import kubectl
 from tests.on_cluster.chart import helm
-from tests.on_cluster.chart.cluster import Cluster
+from tests.on_cluster.chart.cluster import PATIENCE_SECONDS, Cluster
 from tests.on_cluster.chart.helm import ROOT, Json
 
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PATIENCE_SECONDS = 90.0
 
 
 @dataclass(frozen=True)

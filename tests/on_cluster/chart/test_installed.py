@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.on_cluster.chart import helm
-from tests.on_cluster.chart.cluster import Cluster
+from tests.on_cluster.chart.cluster import PATIENCE_SECONDS, Cluster
 from tests.on_cluster.chart.helm import CHART, RELEASE, Json
 from tests.on_cluster.chart.played import a_run, played
 from tests.on_cluster.faults.api import until
@@ -35,7 +35,7 @@ def test_uninstalling_leaves_crd_and_runs_and_installing_again_takes_them_over(w
     cluster = without_crd
     with cluster.namespace() as system, cluster.namespace() as team:
         install(cluster, system)
-        wait_until(lambda: "Established" in json.dumps(crd(cluster)["status"]), "the CRD")
+        wait_until(lambda: "Established" in json.dumps(crd(cluster)["status"]), "the CRD", PATIENCE_SECONDS)
         cluster.kube.apply(a_run(), team)
         cluster.helm("uninstall", RELEASE, "-n", system)
         assert has_run(cluster, team)
@@ -56,7 +56,7 @@ def test_switching_the_crd_off_leaves_it_and_the_runs(without_crd: Cluster) -> N
     cluster = without_crd
     with cluster.namespace() as system, cluster.namespace() as team:
         install(cluster, system)
-        wait_until(lambda: "Established" in json.dumps(crd(cluster)["status"]), "the CRD")
+        wait_until(lambda: "Established" in json.dumps(crd(cluster)["status"]), "the CRD", PATIENCE_SECONDS)
         cluster.kube.apply(a_run(), team)
         cluster.helm("upgrade", RELEASE, CHART, "-n", system, values={"crds": {"install": False}})
         assert has_run(cluster, team)
@@ -132,7 +132,11 @@ def test_the_rights_are_enough_for_a_whole_run(cluster: Cluster, tmp_path: Path,
                 found: Json = cluster.kube.get("finetunerun", "r", team)["status"]
                 return found
 
-            until(lambda: status()["state"] == "Succeeded", 60, lambda: f"{status()}\n{log.read_text()[-4000:]}")
+            until(
+                lambda: status()["state"] == "Succeeded",
+                PATIENCE_SECONDS,
+                lambda: f"{status()}\n{log.read_text()[-4000:]}",
+            )
             reasons = {event["reason"] for event in cluster.kube.items("events", team)}
         assert "Succeeded" in reasons
         assert "forbidden" not in log.read_text()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_sdk.api.compute import Volume
-from tests.on_cluster.chart.cluster import Cluster
+from tests.on_cluster.chart.cluster import PATIENCE_SECONDS, Cluster
 from tests.on_cluster.chart.helm import ROOT, Json
 from tests.on_cluster.chart.played import a_run
 from tests.on_cluster.faults.api import until
@@ -30,7 +30,9 @@ def limited(bare: Cluster) -> Iterator[Cluster]:
 def enforce(cluster: Cluster) -> None:
     """Apply the policy, and wait until it is in force."""
     cluster.kube("apply", "-f", str(POLICY))
-    until(lambda: said(cluster, compute={"image": "else/where:1"}), 60, lambda: "the policy is not in force")
+    until(
+        lambda: said(cluster, compute={"image": "else/where:1"}), PATIENCE_SECONDS, lambda: "the policy is not in force"
+    )
 
 
 def said(cluster: Cluster, **spec: Any) -> str:
@@ -115,7 +117,7 @@ def test_runs_from_before_the_policy_can_still_be_suspended_and_deleted(limited:
     outside = {"image": "else/where:1"}
     with limited.namespace() as team:
         limited.kube("delete", "-f", str(POLICY))
-        until(lambda: not said(limited, compute=outside), 60, lambda: "the policy is still in force")
+        until(lambda: not said(limited, compute=outside), PATIENCE_SECONDS, lambda: "the policy is still in force")
         limited.kube.apply(a_run({"compute": outside}), team)
         enforce(limited)
         limited.kube("patch", "ftr", "r", "-n", team, "--type=merge", "-p", '{"spec": {"suspend": true}}')
@@ -128,5 +130,5 @@ def test_the_api_server_finds_no_mistake_in_its_expressions(limited: Cluster) ->
         found: Json = limited.api.call("GET", path).get("status", {})
         return found
 
-    until(lambda: "observedGeneration" in status(), 60, status)
+    until(lambda: "observedGeneration" in status(), PATIENCE_SECONDS, status)
     assert not status().get("typeChecking", {}).get("expressionWarnings")

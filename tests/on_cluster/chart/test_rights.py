@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.on_cluster.chart.cluster import Cluster
+from tests.on_cluster.chart.cluster import PATIENCE_SECONDS, Cluster
 from tests.on_cluster.chart.helm import CHART, RELEASE, Json
 from tests.on_cluster.chart.rights import EDIT, ON_LEASES, ON_RUNS, ON_WORKLOADS, VIEW, Rights
 from tests.on_cluster.faults.api import until
@@ -104,7 +104,9 @@ def test_people_may_by_kubernetes_own_roles(
             runs = ("finetune.dev", "finetuneruns")
             return {(*runs, verb) for verb in VERBS if cluster.may(person, verb, *runs, team)}
 
-        until(lambda: allowed() == asked_of(expected), 30, allowed)  # roles are aggregated in the background
+        until(
+            lambda: allowed() == asked_of(expected), PATIENCE_SECONDS, allowed
+        )  # roles are aggregated in the background
         assert not cluster.may(person, "patch", "finetune.dev", "finetuneruns/status", team)
 
 
@@ -115,9 +117,9 @@ def test_nobody_may_where_aggregation_is_off(cluster: Cluster, spaces: tuple[str
         rules = cluster.api.call("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/edit")["rules"]
         return any("finetune.dev" in rule.get("apiGroups", []) for rule in rules)
 
-    until(lambda: not in_edit(), 30, lambda: "the roles of an earlier release are still there")
+    until(lambda: not in_edit(), PATIENCE_SECONDS, lambda: "the roles of an earlier release are still there")
     with cluster.release(system):
-        until(in_edit, 30, lambda: "never aggregated")
+        until(in_edit, PATIENCE_SECONDS, lambda: "never aggregated")
         cluster.helm("upgrade", RELEASE, CHART, "-n", system,
                      values={"crds": {"install": False}, "rbac": {"aggregate": False}})  # fmt: skip
-        until(lambda: not in_edit(), 30, lambda: "still aggregated")
+        until(lambda: not in_edit(), PATIENCE_SECONDS, lambda: "still aggregated")
