@@ -106,6 +106,10 @@ class Termination(Message):
         kept = bisect.bisect_left(range(1, len(self.message) + 1), True, key=is_too_long)
         return self._json(_shortened(self.message, kept), result)
 
+    def bounded(self) -> Self:
+        """What a reader of `to_bytes` gets: short enough for /progress as well."""
+        return self.model_validate_json(self.to_bytes())
+
     def to_document(self, limit: int = TERMINATION_BYTES) -> dict[str, Any]:
         """The same as keys and values."""
         document: dict[str, Any] = json.loads(self.to_bytes(limit))

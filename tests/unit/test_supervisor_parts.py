@@ -126,6 +126,10 @@ def test_the_board_says_where_training_is() -> None:
     assert report.checkpoint.step == 4
 
 
+def test_a_step_that_was_saved_as_it_was_stopped_counts() -> None:
+    assert a_board(TRAIN, STEP, {"kind": "saved", "step": 6, "uri": "s3://b/checkpoints/step-6/"}).step == 6
+
+
 ODD: dict[str, list[Line]] = {
     "nothing yet": [],
     "an advance before any stage": [STEP],

@@ -103,9 +103,11 @@ class Board:
             )
 
     def _steps(self) -> int | None:
+        # A step that a stop interrupts is saved and never counted as done.
+        saved = self._checkpoint.step if self._checkpoint is not None else None
         if self._meter is not None and self._stage == "train":
-            return self._meter.done
-        return self._checkpoint.step if self._checkpoint is not None else None
+            return max(self._meter.done, saved or 0)
+        return saved
 
     def _progress(self) -> RunProgress | None:
         meter, now = self._meter, self._clock()

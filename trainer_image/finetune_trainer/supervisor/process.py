@@ -70,7 +70,7 @@ class Supervisor:
         server = self._serve()
         self._log.info("worker-started", pid=self._child.pid)
         self._watch()
-        said = termination(self._exit(), self._board)
+        said = termination(self._exit(), self._board).bounded()
         self._board.end(said)
         write(said)
         self._log_end(said)
