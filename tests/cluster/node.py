@@ -22,6 +22,9 @@ PAUSE = "localhost/pause:1"
 LEASE_SECONDS = 8
 """A node renews its lease four times in it."""
 
+CPU_SHARES = 6144
+"""cgroup v1 weighs all pods together as it does one process of the machine, which has 1024."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -59,6 +62,8 @@ class Node:
         _run("ip", "addr", "replace", f"{self.address}/16", "dev", BRIDGE)
         for folder in self._cgroups():  # kubelet wants its root to exist in each hierarchy
             folder.mkdir(exist_ok=True)
+            if (folder / "cpu.shares").exists():
+                (folder / "cpu.shares").write_text(str(CPU_SHARES))
         self.plane.parts.start(f"{self.name}.containerd", "containerd", "-c", self.home / "containerd.toml")
         self.plane.parts.wait("containerd", self.socket.exists)
         _load_pause_image(self)
