@@ -32,6 +32,7 @@ SIDE_BY_SIDE = "node"
 """The folder whose tests share one cluster, each in a namespace of its own; every other folder is one process's."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks, also where this folder is named on the command line
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a folder share a control plane and so a process, but for those that run side by side."""
     for item in items:

@@ -52,7 +52,7 @@ SAID: dict[str, tuple[Json, list[str], list[str]]] = {
 
 @pytest.mark.parametrize(("values", "said", "unsaid"), SAID.values(), ids=SAID)
 def test_notes_are_true(bare: Cluster, values: Json, said: list[str], unsaid: list[str]) -> None:
-    printed = bare.helm("install", RELEASE, CHART, "-n", SYSTEM, "--dry-run=client", values=values)
+    printed = bare.helm("install", RELEASE, CHART, "-n", SYSTEM, "--dry-run=client", "--take-ownership", values=values)
     text = printed.partition("\nNOTES:\n")[2]
     assert [one for one in said if one not in text] == []
     assert [one for one in unsaid if one in text] == []
