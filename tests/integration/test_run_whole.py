@@ -20,6 +20,7 @@ LEFT_BY_A_RUN = {
     "evaluation/examples.json",
     "logs/attempt-1.jsonl",
     "metrics.jsonl",
+    "model/README.md",
     "model/open_clip_config.json",
     "model/open_clip_model.safetensors",
     "owner.json",

@@ -118,6 +118,6 @@ def digests(output: Path) -> dict[str, str]:
         document = json.loads(contents[name])
         del document["pretrained"]  # where the base lies, which differs between two folders
         contents[name] = json.dumps(document).encode()
-    card = "model/README.md"  # it names the base too
-    contents[card] = contents[card].replace(str(output.parent).encode(), b"")
+    card = "model/README.md"  # it names the run and the base
+    contents[card] = contents[card].partition(b"\n# ")[2].partition(b"\n")[2].replace(str(output.parent).encode(), b"")
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
