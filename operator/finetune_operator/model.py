@@ -14,6 +14,8 @@ from finetune_sdk.contract import CONTAINER, RUN_LABEL, RUN_UID_LABEL, ProgressR
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SUSPENDED_ANNOTATION = "finetune.dev/suspended"
 """On a Job that the operator itself suspended: only such a one may it start again."""
+UNCOUNTED = "batch.kubernetes.io/job-tracking"
+"""The Job controller's finalizer on pods whose end it has not counted yet."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,6 +137,11 @@ class JobView:
         return self._is("Failed")
 
     @property
+    def failing(self) -> bool:
+        """Whether it is decided that it fails, and its pods are on their way out."""
+        return self._is("FailureTarget")
+
+    @property
     def finished(self) -> bool:
         """Whether it is over."""
         return self.completed or self.failed_for_good
@@ -187,6 +194,8 @@ class PodView:
     """Reason and message of a container that does not run yet."""
     started_at: datetime | None
     ended: Ended | None
+    counted: bool
+    """Whether the Job's numbers hold its end."""
 
     @classmethod
     def from_object(cls, document: Json) -> Self:
@@ -215,6 +224,7 @@ class PodView:
             # A node's clock may be behind, and of a container that could not be started it says 1970.
             started_at=max(moment(started), created) if started else None,
             ended=_ended(ended) if ended else None,
+            counted=UNCOUNTED not in metadata.get("finalizers", ()),
         )
 
     @property

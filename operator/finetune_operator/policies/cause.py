@@ -12,6 +12,7 @@ from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.contract import CONTAINER, Termination
 from finetune_sdk.errors import Stopped
 
+DISRUPTION = "DisruptionTarget"
 OUT_OF_MEMORY_KILLED = "OOMKilled"
 RETRIES_ARE_USED_UP = "BackoffLimitExceeded"
 GAP = "Kubernetes waits before the next one: 11 s at first, twice as long each time, 10 min at most"
@@ -159,10 +160,16 @@ def _own_end(pod: PodView, observed: Observed, spec: FinetuneRunSpec, settings: 
     return _by_code(pod.ended.exit_code, pod.ended.message, spec)
 
 
+def is_disrupted(pod: PodView) -> bool:
+    """Whether `pod` was ended from outside, which is not counted as a failure."""
+    disrupted = pod.conditions.get(DISRUPTION)
+    return disrupted is not None and disrupted.true
+
+
 def _disruption(pod: PodView) -> Cause | None:
-    disrupted = pod.conditions.get("DisruptionTarget")
-    if disrupted is None or not disrupted.true:
+    if not is_disrupted(pod):
         return None
+    disrupted = pod.conditions[DISRUPTION]
     if disrupted.reason in ("PreemptionByScheduler", "PreemptionByKueue"):
         return Cause(
             reasons.PREEMPTED,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from finetune_operator.manifests.job import FINAL_CODES
+from finetune_operator.manifests.job import FINAL_CODES, STOPPED_CODE
 from finetune_operator.model import JobView, Observed, PodView
-from finetune_operator.policies.cause import GAP, Cause, cause_of_pod
+from finetune_operator.policies.cause import GAP, Cause, cause_of_pod, is_disrupted
 from finetune_operator.policies.lost import lost_cause, next_loss
 from finetune_operator.policies.starting import QUIET, why_not_running
 from finetune_operator.settings import PlanSettings
@@ -29,6 +29,9 @@ class Standing:
     wake: datetime | None = None
 
 
+WORKING = Standing("Running", Cause("", ""))
+
+
 def standing_of(
     observed: Observed, job: JobView, spec: FinetuneRunSpec, settings: PlanSettings, now: datetime
 ) -> Standing:
@@ -40,8 +43,10 @@ def standing_of(
     if living is not None and living.running and not living.deleting:
         return Standing("Running", Cause("", ""), running=living)
     ended = next((pod for pod in reversed(_since_resumed(pods, job)) if _is_over(pod)), None)
-    if ended is not None and ended.ended is not None and ended.ended.exit_code in (0, *FINAL_CODES):
-        return Standing("Running", Cause("", ""))  # the Job is about to say so
+    if ended is not None and _is_last(ended, job):  # the Job is about to say so: as it stands until then
+        status = observed.run.status
+        retrying = status.state == "Retrying"
+        return Standing(status.state, Cause(status.reason, status.message)) if retrying else WORKING
     wake = next_loss(pods, settings, now)
     held = why_not_running(observed, job, None if living is None or living.deleting else living, spec)
     if not _is_retry(observed.run.status, ended):
@@ -62,14 +67,22 @@ def _is_over(pod: PodView) -> bool:
     return pod.ended is not None or not pod.living or pod.deleting
 
 
+def _is_last(pod: PodView, job: JobView) -> bool:
+    """Whether no attempt follows this one, which is over."""
+    code = pod.ended.exit_code if pod.ended is not None else None
+    if job.failing or code in (0, *FINAL_CODES):
+        return True
+    fails = (code is not None or not pod.living) and code != STOPPED_CODE and not is_disrupted(pod)
+    return fails and not pod.counted and job.failed >= job.backoff_limit
+
+
 def _is_retry(status: FinetuneRunStatus, ended: PodView | None) -> bool:
     """Whether an attempt came to an end before its time, and not just a pod that never was at work."""
     if status.state in AT_WORK:
         return True
     if ended is None:
         return False
-    disrupted = ended.conditions.get("DisruptionTarget")
-    return ended.ended is not None or not ended.living or (disrupted is not None and disrupted.true)
+    return ended.ended is not None or not ended.living or is_disrupted(ended)
 
 
 def _saving(pod: PodView) -> Cause:

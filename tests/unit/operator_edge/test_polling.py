@@ -35,6 +35,7 @@ POD = PodView(
     waiting=("", ""),
     started_at=NOW,
     ended=None,
+    counted=False,
 )
 JOB = JobView("r-trainer", "job", "run", NOW, False, 1, 0, 0, 0, False, {}, 3, None, "i")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -181,6 +181,7 @@ def a_job(
     queue: str = "",
     deleting: bool = False,
     began: float | None = -50,
+    failed: int = 0,
     **spec: Any,
 ) -> Json:
     """A Job as its controller leaves it; `ours`: if it is suspended, then by the operator."""
@@ -200,7 +201,8 @@ def a_job(
             "template": {"spec": {"containers": [{"image": "trainer:1"}]}},
             **spec,
         },
-        "status": {"conditions": conditions} | ({"startTime": at(began)} if began is not None else {}),
+        "status": {"conditions": conditions, "failed": failed}
+        | ({"startTime": at(began)} if began is not None else {}),
     }
 
 
@@ -247,6 +249,12 @@ def evicted(message: str, *conditions: Json) -> Json:
 def deleting(pod: Json, seconds: float = 30) -> Json:
     """The pod, asked to end by then."""
     return {**pod, "metadata": {**pod.get("metadata", {}), "deletionTimestamp": at(seconds)}}
+
+
+def uncounted(pod: Json) -> Json:
+    """The pod, before its Job has counted how it ended."""
+    finalizers = ["batch.kubernetes.io/job-tracking"]
+    return {**pod, "metadata": {**pod.get("metadata", {}), "finalizers": finalizers}}
 
 
 def disrupted(reason: str, message: str = "") -> Json:

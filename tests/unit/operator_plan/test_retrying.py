@@ -12,12 +12,15 @@ from tests.unit.operator_plan.given import (
     ended,
     running,
     said,
+    uncounted,
     unscheduled,
     waiting,
 )
 
 AT_WORK = a_run().trained().with_job()
 RETRYING = a_run().trained("Retrying", "StorageUnavailable", message="s3://b: refused").with_job()
+RETRYING_LAST = RETRYING.with_job(failed=3)
+UNCOUNTED = uncounted(ended(1, "boom"))
 GAP = ("11 s", "twice as long each time", "10 min")
 REFUSED = 'Error creating: pods "x" is forbidden: exceeded quota: gpus'
 RETRIES: dict[str, Row] = {
@@ -35,6 +38,14 @@ RETRIES: dict[str, Row] = {
     "an exit without a type": Row(
         AT_WORK.with_pod(ended(1, "boom")), [], "Retrying", "RetriesExhausted", ("boom",)),
     "a pod that was stopped and has saved": Row(AT_WORK.with_pod(ended(75)), [], "Retrying", "BackingOff", GAP),
+    "the last attempt that is allowed, until its Job says so": Row(
+        a_run().trained().with_job(failed=3).with_pod(UNCOUNTED), [], "Running"),
+    "the same after another that failed": Row(
+        RETRYING_LAST.with_pod(UNCOUNTED), [], "Retrying", "StorageUnavailable", ("s3://b: refused",)),
+    "a Job that is about to fail, and has counted it": Row(
+        a_run().trained().with_job(failed=4, condition="FailureTarget").with_pod(ended(1, "boom")), [], "Running"),
+    "a last attempt that was disrupted is not the last": Row(
+        a_run().trained().with_job(failed=3).with_pod(uncounted(ended(75))), [], "Retrying", "BackingOff"),
     "a pod that is gone": Row(AT_WORK, [], "Retrying", "BackingOff", GAP),
     "a pod that was deleted and saves": Row(
         AT_WORK.with_pod(deleting(running())), [], "Retrying", "BackingOff", ("r-trainer-1 was deleted",)),
