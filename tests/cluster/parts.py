@@ -33,21 +33,22 @@ class Parts:
                 start_new_session=True,
                 env=env,
             )
-        (self.home / f"{name}.pid").write_text(str(process.pid))
+        (self.home / f"{name}.pid").write_text(f"{process.pid} {_began(process.pid)}")
         process.returncode = 0  # ended by its pid file, maybe by another process: nobody waits for this object
 
     def pid(self, name: str) -> int:
         """Of one that was started."""
-        return int((self.home / f"{name}.pid").read_text())
+        return int((self.home / f"{name}.pid").read_text().split()[0])
 
     def kill(self, ending: str = "") -> None:
         """End those whose name ends so, all for '', and wait until they are gone."""
         ended = []
         for path in self.home.glob(f"*{ending}.pid"):
-            pid = int(path.read_text())
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            ended.append(pid)
+            pid, began = map(int, path.read_text().split())
+            if _began(pid) == began:  # of a cluster long gone, somebody else's may have that number by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                ended.append(pid)
             path.unlink()
         self.wait(f"the end of {ended}", lambda: not any(map(_lives, ended)), END_SECONDS)
 
@@ -77,8 +78,18 @@ def _lives(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _began(pid: int) -> int:
+    """When a process was started, in clock ticks since the machine was; 0 where it is gone."""
+    stat = _stat(pid)
+    return int(stat[19]) if stat else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5)'s stat from the third, the state, on; empty where the process is gone."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    return state != "Z"
+        return []

@@ -71,7 +71,7 @@ def test_the_api_server_restarts(world: World, parts: Parts) -> None:
         kubelet.ends = False
         world.apply()
         world.until_state("Running")
-        pid = (parts.home / "kube-apiserver.pid").read_text()
+        pid = parts.pid("kube-apiserver")
         command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
         parts.kill("kube-apiserver")
         parts.start("kube-apiserver", *command)
