@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 
+import torch
+
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
 from finetune_trainer.data.prepare import Limits, prepare_test
@@ -21,10 +23,7 @@ def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | Non
     Raises:
         FinetuneError: as a run's baseline would.
     """
-    device, why = choose_device(world.env, gpus_wished=1)
-    world.progress.note(why)
-    make_deterministic(device, os.environ)
-    keep_freed_memory(device)
+    device = ready_device(world)
     loaded = load_model(model, stores=world.open, cache_root=world.cache_root, device=device, seed=0)
     split, report = prepare_test(
         source,
@@ -39,3 +38,12 @@ def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | Non
     for note in (*bad_rows_notes(report), *notes):
         world.progress.note(note)
     return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
+
+
+def ready_device(world: World) -> torch.device:
+    """The device to measure on, made deterministic, and told. Raises GpuUnavailable, InvalidSpec."""
+    device, why = choose_device(world.env, gpus_wished=1)
+    world.progress.note(why)
+    make_deterministic(device, os.environ)
+    keep_freed_memory(device)
+    return device

@@ -1,0 +1,87 @@
+"""What several commands take: a model, a source of pictures and a file to write, as a user types them."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from pydantic import ValidationError
+
+from finetune_sdk.api.base import Schema
+from finetune_sdk.api.data import DataSource
+from finetune_sdk.api.model import Model
+from finetune_sdk.cli.places import uri_of
+from finetune_sdk.errors import UsageError
+
+Part = TypeVar("Part", bound=Schema)
+Command = TypeVar("Command", bound=Callable[..., object])
+
+MODEL_HELP = (
+    "A folder, a file or a URI with weights: an open_clip directory, a run's output, safetensors, a checkpoint; "
+    "or open_clip's architecture and tag, as ViT-B-32-quickgelu:openai"
+)
+"""What `model_of` takes."""
+
+format_option: Callable[[Command], Command] = click.option(
+    "--format", "kind", default="auto", show_default=True, help="The format of the data."
+)
+images_option: Callable[[Command], Command] = click.option(
+    "--images", metavar="URI", help="The folder that paths in a table count from, if not its own."
+)
+where_option: Callable[[Command], Command] = click.option(
+    "--where", multiple=True, metavar="COLUMN=VALUE", help="Only rows that hold VALUE; may be repeated."
+)
+ks_option: Callable[[Command], Command] = click.option(
+    "--recall-at", "-k", "ks", type=click.IntRange(min=1), multiple=True, help="May be repeated. [default: 1, 5, 10]"
+)
+
+
+def model_of(typed: str, option: str, tag: str | None = None) -> Model:
+    """The model that `option` names. `tag`: `typed` is the architecture whose published weights it names.
+
+    NAME:TAG is published weights too, unless there is a file or a folder of that name. Raises UsageError.
+    """
+    if tag is not None:
+        return _parsed(Model, {"name": typed, "weights": {"tag": tag}}, f"{option} and --tag")
+    name, colon, published = typed.partition(":")
+    if colon and "://" not in typed and not Path(typed).exists():
+        return _parsed(Model, {"name": name, "weights": {"tag": published}}, option)
+    return _parsed(Model, {"weights": {"uri": uri_of(typed)}}, option)
+
+
+def source_of(typed: str, kind: str, images: str | None, where: tuple[str, ...], option: str = "--data") -> DataSource:
+    """The source that `option` and its companions name. Raises UsageError."""
+    pairs = [pair.partition("=") for pair in where]
+    if bad := next((pair for pair in pairs if not pair[1]), None):
+        raise UsageError(f"--where {bad[0]}: write COLUMN=VALUE, such as split=test")
+    document = {"uri": uri_of(typed), "format": kind, "where": {column: value for column, _, value in pairs}}
+    return _parsed(DataSource, document | ({"images": uri_of(images)} if images else {}), option)
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raise UsageError where no file can be written at `path`: before the work, which may take hours.
+
+    Folders that are not there yet will be made.
+    """
+    folder = path.absolute().parent
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path}: {above} is no folder that may be written: name another place")
+
+
+def write_result(path: Path, data: bytes) -> None:
+    """Write a command's result, whole or not at all. Raises StorageDenied, StorageUnavailable."""
+    from finetune_sdk.storage import open_object
+
+    store, key = open_object(uri_of(os.fspath(path)))
+    store.write(key, data)
+
+
+def _parsed(kind: type[Part], document: Mapping[str, object], option: str) -> Part:
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{option}: {where}: {first['msg']}, not {first['input']!r}") from None
