@@ -4,6 +4,7 @@ Layers are cached: a change of code rebuilds the last layers only. What a build 
 settings of package clients) is mounted while it runs and stays in no image.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ BUILD_BASE = "localhost/finetune-build:bookworm"
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 COMPILER = "gcc binutils libc6-dev"
+STAGE = re.compile(r"^FROM .* AS (\w+)$", re.MULTILINE)
 UV_SETTINGS = "system-certs = true\n"
 TRAINER, OPERATOR = "localhost/finetune-trainer:test", "localhost/finetune-operator:test"
 STAND_IN = "localhost/finetune-stand-in:test"
@@ -65,11 +67,19 @@ def build(image: str) -> str:
     """Build an image, as far as it changed; its id."""
     ensure_base()
     dockerfile, arguments = DOCKERFILES[image]
-    bases = (f"BASE_IMAGE={BASE}", f"BUILD_IMAGE={BUILD_BASE}")
-    return _bud(image, ROOT, ROOT / dockerfile, (*bases, *arguments))
+    given = (f"BASE_IMAGE={BASE}", f"BUILD_IMAGE={BUILD_BASE}", *arguments)
+    built = _bud(image, ROOT, ROOT / dockerfile, given)
+    for stage in STAGE.findall((ROOT / dockerfile).read_text()):  # all in the cache by now: a name keeps them there
+        _bud(f"{image}-{stage}", ROOT, ROOT / dockerfile, given, "--target", stage)
+    return built
 
 
-def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str]) -> str:
+def prune() -> None:
+    """Remove what no image of now is made of: each change of code or packages leaves up to some gigabytes."""
+    run("buildah", "rmi", "--prune")
+
+
+def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str], *more: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "uv.toml"
         settings.write_text(UV_SETTINGS)
@@ -78,7 +88,7 @@ def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str]) 
         volumes = [word for mount in mounts for word in ("--volume", mount)] if arguments or "build" in image else []
         given = [word for argument in arguments for word in ("--build-arg", argument)]
         command = ["buildah", "bud", "--isolation", "chroot", "--layers", "--quiet", "--tag", image]
-        return run(*command, *volumes, *given, "--file", dockerfile, context).strip().splitlines()[-1]
+        return run(*command, *volumes, *given, *more, "--file", dockerfile, context).strip().splitlines()[-1]
 
 
 def _scratch() -> Path:
@@ -90,3 +100,4 @@ def _scratch() -> Path:
 if __name__ == "__main__":
     for name in sys.argv[1:] or DOCKERFILES:
         print(name, build(name))
+    prune()
