@@ -19,6 +19,8 @@ SUBCOMMANDS: Mapping[str, Subcommand] = {
     "compare": Subcommand("finetune_sdk.cli.compare", "Set two models side by side on the same queries."),
     "models": Subcommand("finetune_sdk.cli.models", "Architectures with size, memory, exports and tags."),
     "weights": Subcommand("finetune_sdk.cli.weights", "Copy published weights into your own storage."),
+    "encode": Subcommand("finetune_sdk.cli.encode", "Turn pictures or texts into vectors."),
+    "search": Subcommand("finetune_sdk.cli.search", "Find pictures in a folder by a sentence."),
     "status": Subcommand("finetune_sdk.cli.status", "How far a run is, or how it ended, from its output."),
     "report": Subcommand("finetune_sdk.cli.report", "Write the report of a run from its output."),
     "shards": Subcommand("finetune_sdk.cli.shards", "Write a run's test set as CLIP Benchmark reads it."),

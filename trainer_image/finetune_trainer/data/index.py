@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -91,7 +91,7 @@ def build_index(rows: Iterable[Row], writer: Writer, progress: Progress, workers
     """
     building = _Building()
     with quiet_pillow():
-        for row, looked_at in ahead(_examine, rows, workers or _default_workers()):
+        for row, looked_at in ahead(_examine, rows, workers or default_workers()):
             building.rows_read += 1
             try:
                 if isinstance(looked_at, BadRow):
@@ -114,22 +114,35 @@ def check_index(index: Index, field_name: str, most_bad: float, empty: str) -> N
     """
     if index.rows_read == 0:
         raise DataInvalid(f"{field_name}: {empty}")
-    share = index.rows_bad / index.rows_read
-    if share <= most_bad and index.images:
+    if index.rows_bad / index.rows_read <= most_bad and index.images:
         return
-    told = [f"  {problem.where}: {problem.kind}: {problem.detail}" for problem in index.problems[:MOST_TOLD]]
-    more = index.rows_bad - len(told)
-    kinds = Counter(index.kinds).most_common()
-    remedies = [REMEDIES.get(kind, "mend or remove these rows") for kind, _ in kinds]
-    bad = f"{index.rows_bad} of {index.rows_read} rows cannot be used ({share:.2%})"
+    raise too_many_bad(
+        field_name,
+        index.rows_read,
+        index.problems,
+        index.kinds,
+        f"data.maxBadFraction allows ({most_bad:.2%})",
+        "or raise data.maxBadFraction to go on without these rows",
+    )
+
+
+def too_many_bad(
+    field_name: str, rows_read: int, problems: Sequence[Problem], kinds: Mapping[str, int], allowed: str, resort: str
+) -> DataInvalid:
+    """The refusal of a source for its bad rows: the first of them, and what would help; `resort` is said last."""
+    told = [f"  {problem.where}: {problem.kind}: {problem.detail}" for problem in problems[:MOST_TOLD]]
+    bad = sum(kinds.values())
+    more = bad - len(told)
+    common = Counter(kinds).most_common()
+    remedies = [REMEDIES.get(kind, "mend or remove these rows") for kind, _ in common]
     lines = [
-        f"{field_name}: {bad}, more than data.maxBadFraction allows ({most_bad:.2%}):",
+        f"{field_name}: {bad} of {rows_read} rows cannot be used ({bad / rows_read:.2%}), more than {allowed}:",
         *told,
         *([f"  and {more} more"] if more else []),
-        "By kind: " + ", ".join(f"{kind} {count}" for kind, count in kinds),
-        "; ".join([*dict.fromkeys(remedies), "or raise data.maxBadFraction to go on without these rows"]),
+        "By kind: " + ", ".join(f"{kind} {count}" for kind, count in common),
+        "; ".join([*dict.fromkeys(remedies), resort]),
     ]
-    raise DataInvalid("\n".join(lines))
+    return DataInvalid("\n".join(lines))
 
 
 def digest_images(images: Sequence[Image]) -> str:
@@ -210,6 +223,6 @@ def _with_joined_groups(images: list[Image], same: list[tuple[str, str]]) -> tup
     return tuple(replace(image, group=None if image.group is None else lead(image.group)) for image in images)
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
     """Reading waits for storage and decoding for a core: twice the cores do both; a few at least for S3."""
     return max(4, min(32, 2 * (os.cpu_count() or 1)))

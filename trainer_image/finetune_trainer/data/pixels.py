@@ -66,6 +66,14 @@ def evaluation_size(preprocess: Preprocess, height: int, width: int) -> tuple[in
     return round(height / ratio), round(width / ratio)
 
 
+def check_shape(picture: Image.Image, preprocess: Preprocess) -> None:
+    """Raises BadRow for a picture too long and thin for the evaluation transform."""
+    width, height = picture.size
+    resized = evaluation_size(preprocess, height, width)
+    if min(resized) < 1 or math.prod(resized) > LARGEST_RESIZED:
+        raise BadRow("extreme-shape", f"{width} x {height} pixels cannot be resized to the model's input")
+
+
 def shrink_whole(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uint8]:
     """(h, w, 3): the centre within WHOLE_ASPECT, the shorter side shrunk to WHOLE_SCALE inputs, never enlarged."""
     width, height = picture.size
@@ -155,10 +163,7 @@ class PixelWriter:
 
         Raises BadRow for a picture too long and thin to be resized, StorageUnavailable where the disk is full.
         """
-        width, height = rgb.size
-        resized = evaluation_size(self._preprocess, height, width)
-        if min(resized) < 1 or math.prod(resized) > LARGEST_RESIZED:
-            raise BadRow("extreme-shape", f"{width} x {height} pixels cannot be resized to the model's input")
+        check_shape(rgb, self._preprocess)
         shape = [0, 0]
         parts = [np.asarray(self._transform(rgb))] if evaluation else []
         if self._whole if whole is None else whole:

@@ -4,9 +4,9 @@ Batches hold 64 pictures, and the captions of these pictures together, as in `cl
 product decides its last bits. Image embeddings are (N, D), text embeddings (M, D), pixels (B, 3, H, W) float32.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
 
+Batch = TypeVar("Batch", Tensor, list[str])
+
 BATCH = 64
 """Pictures in a batch: CLIP Benchmark's default."""
 
@@ -25,30 +27,55 @@ def encode_images(
     model: ClipModel, split: Split, *, device: torch.device, progress: Progress, batch_size: int = BATCH
 ) -> Tensor:
     """(N, D) float32 on the CPU, picture by picture in the split's order; `progress` advances by pictures."""
-    module: Any = model.module
-    parts = []
-    with exact(module, device):
-        for pixels in evaluation_batches(split, batch_size):
-            batch = normalise(pixels, model.preprocess).to(device)
-            parts.append(F.normalize(module.encode_image(batch), dim=-1).cpu())
-            progress.advance(len(pixels))
-    return torch.cat(parts)
+    return encode_pixels(model, evaluation_batches(split, batch_size), device=device, progress=progress)
 
 
 def encode_texts(
     model: ClipModel, split: Split, *, device: torch.device, progress: Progress, batch_size: int = BATCH
 ) -> Tensor:
     """(M, D) float32 on the CPU, in the order of `split.captions`; `progress` advances by captions."""
+    parts = (split.images[start : start + batch_size] for start in range(0, len(split.images), batch_size))
+    batches = ([caption for image in images for caption in image.captions] for images in parts)
+    return encode_captions(model, batches, device=device, progress=progress)
+
+
+def encode_pixels(model: ClipModel, batches: Iterable[Tensor], *, device: torch.device, progress: Progress) -> Tensor:
+    """(N, D) float32 on the CPU of batches (n, H, W, 3) uint8, as `evaluation_batches` gives them."""
     module: Any = model.module
-    parts = []
+    return _encode(
+        module,
+        batches,
+        lambda pixels: module.encode_image(normalise(pixels.to(device), model.preprocess)),
+        device,
+        progress,
+    )
+
+
+def encode_captions(
+    model: ClipModel, batches: Iterable[list[str]], *, device: torch.device, progress: Progress
+) -> Tensor:
+    """(M, D) float32 on the CPU of batches of texts."""
+    module: Any = model.module
+    return _encode(
+        module, batches, lambda texts: module.encode_text(model.tokenize(texts).to(device)), device, progress
+    )
+
+
+def _encode(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    forward: Callable[[Batch], Tensor],
+    device: torch.device,
+    progress: Progress,
+) -> Tensor:
+    """Normalised rows of all batches; (0, 0) where there is none. A GPU works on one batch while the next is made."""
+    parts: list[Tensor] = []
     with exact(module, device):
-        for start in range(0, len(split.images), batch_size):
-            images = split.images[start : start + batch_size]
-            captions = [caption for image in images for caption in image.captions]
-            tokens = model.tokenize(captions).to(device)
-            parts.append(F.normalize(module.encode_text(tokens), dim=-1).cpu())
-            progress.advance(len(captions))
-    return torch.cat(parts)
+        for batch in batches:
+            parts.append(F.normalize(forward(batch), dim=-1))
+            parts[-2:-1] = [part.cpu() for part in parts[-2:-1]]  # waits for the batch before, not for this one
+            progress.advance(len(batch))
+    return torch.cat([part.cpu() for part in parts]) if parts else torch.empty(0, 0)
 
 
 @contextmanager
