@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from open_clip.factory import get_model_config, list_models
@@ -47,9 +48,9 @@ def tag_config(name: str, tag: str) -> dict[str, Any]:
         has = f"it has {_some(tags)}" if tags else "it has none: use weights.uri or weights.random"
         raise InvalidSpec(f"model.weights.tag: {tag!r} is not a tag of {name}; {has}")
     made_with = bool(entry.get("quick_gelu", False))
-    right = _same_but_activation(config, made_with)
+    differs = made_with != bool(config.get("quick_gelu", False))
     # Without a twin the pair is the only one that there is: roberta-ViT-B-32, whose tag open_clip forgot to mark.
-    if made_with != bool(config.get("quick_gelu", False)) and right is not None:
+    if differs and (right := _same_but_activation(config, made_with)) is not None:
         made, built = ("QuickGELU", "GELU") if made_with else ("GELU", "QuickGELU")
         raise InvalidSpec(
             f"model.weights.tag: {tag!r} was trained with {made} and {name} computes {built}, "
@@ -70,7 +71,7 @@ def usual_preprocess(name: str) -> dict[str, Any]:
 
 def name_of(config: Mapping[str, Any]) -> str | None:
     """The built-in architecture that a `model_cfg` is, or None for one of the user's own."""
-    return next((name for name in list_models() if not differences(config, get_model_config(name))), None)
+    return _named(_meaning(config))
 
 
 def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -102,8 +103,22 @@ def _some(names: list[str]) -> str:
 
 
 def _same_but_activation(config: Mapping[str, Any], quick_gelu: bool) -> str | None:
-    wanted = dict(config) | {"quick_gelu": quick_gelu}
-    return next((name for name in list_models() if not differences(wanted, get_model_config(name))), None)
+    return _named(_meaning(dict(config) | {"quick_gelu": quick_gelu}))
+
+
+def _named(meaning: Mapping[str, Any]) -> str | None:
+    return next((name for name in list_models() if _built_in(name) == meaning), None)
+
+
+@cache
+def _built_in(name: str) -> dict[str, Any]:
+    """Kept, as each of more than a hundred is compared with."""
+    return _meaning(get_model_config(name))
+
+
+def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Equal for configs without `differences`."""
+    return {key: value for key, value in _flat(config).items() if value is not None}
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The tokenizer that belongs to a model: open_clip's own, or a Hugging Face one from the model's folder."""
 
+import json
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,7 @@ def make_tokenizer(config: dict[str, Any], source: Path | None) -> Tokenizer:
     length = context_length_of(config)
     options = dict(text.get("tokenizer_kwargs") or {})
     if not text.get("hf_tokenizer_name"):
-        own: Tokenizer = SimpleTokenizer(context_length=length, **options)
-        return own
+        return _own_tokenizer(length, json.dumps(options, sort_keys=True))
     try:
         made = HFTokenizer(
             str(source),
@@ -53,3 +54,10 @@ def make_tokenizer(config: dict[str, Any], source: Path | None) -> Tokenizer:
         needed = "it needs tokenizer.json, or vocab.txt with tokenizer_config.json"
         raise WeightsInvalid(f"no tokenizer can be read from {source}: {error}; {needed}") from error
     return SerialTokenizer(made)
+
+
+@cache
+def _own_tokenizer(length: int, options: str) -> Tokenizer:
+    """open_clip's, which takes half a second to make and keeps nothing of what it reads."""
+    made: Tokenizer = SimpleTokenizer(context_length=length, **json.loads(options))
+    return made

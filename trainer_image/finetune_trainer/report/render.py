@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def render_report(given: ReportInput) -> str:
     return text.printable(html)
 
 
+@cache
 def environment() -> Environment:
     """Jinja with escaping on and misspelt names refused."""
     made = Environment(
