@@ -1,13 +1,25 @@
-"""Which architectures have which exports: generated, so that the API can tell without open_clip and torch.
+"""What open_clip's architectures are: generated, so that API and command line can tell without open_clip and torch.
 
-python -m tests.support.catalogue writes it.
+python -m tests.support.catalogue writes both files. It takes minutes: each architecture is built, though without data.
 """
 
+import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from finetune_trainer.model.huggingface import huggingface_architectures
+from open_clip.factory import get_model_config, list_models
+from open_clip.pretrained import list_pretrained_tags_by_model
 
-EXPORTABLE = Path(__file__).resolve().parents[2] / "sdk/finetune_sdk/api/exportable.py"
+from finetune_sdk.errors import InvalidSpec
+from finetune_trainer.model.architectures import tag_config
+from finetune_trainer.model.huggingface import huggingface_architectures, huggingface_misfit
+from finetune_trainer.model.size import architecture_size
+
+SDK = Path(__file__).resolve().parents[2] / "sdk/finetune_sdk"
+EXPORTABLE = SDK / "api/exportable.py"
+CATALOGUE = SDK / "cli/models.json"
 
 
 def exportable_text() -> str:
@@ -20,5 +32,51 @@ def exportable_text() -> str:
     )
 
 
-if __name__ == "__main__":
+def catalogue_text(entries: Iterable[dict[str, Any]]) -> str:
+    """JSON with an architecture a line."""
+    return "[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n"
+
+
+def names_and_tags(name: str) -> dict[str, Any]:
+    """The part of an architecture's entry that open_clip's tables alone tell."""
+    also = ["huggingface"] if huggingface_misfit(get_model_config(name)) is None else []
+    return {
+        "name": name,
+        "tags": [tag for tag in list_pretrained_tags_by_model(name) if _fits(name, tag)],
+        "exports": ["open_clip", *also, "onnx"],
+    }
+
+
+def sizes(name: str) -> dict[str, Any]:
+    """The part that takes building it."""
+    size = architecture_size(name)
+    return {
+        "imageParameters": size.image_parameters,
+        "textParameters": size.text_parameters,
+        "imageSize": list(size.image_size),
+        "context": size.context,
+        "embedding": size.embedding,
+        "activationBytes": size.activation_bytes,
+    }
+
+
+def _fits(name: str, tag: str) -> bool:
+    try:
+        tag_config(name, tag)
+    except InvalidSpec:  # weights made with the other activation
+        return False
+    return True
+
+
+def main() -> None:
+    """Write both files."""
     EXPORTABLE.write_text(exportable_text(), encoding="utf-8")
+    entries = []
+    for name in list_models():
+        entries.append(names_and_tags(name) | sizes(name))
+        print(name, file=sys.stderr)
+    CATALOGUE.write_text(catalogue_text(entries), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
