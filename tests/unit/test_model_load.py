@@ -237,7 +237,13 @@ ROWS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[FinetuneError], int
         named("ViT-B-32-quickgelu", tag="openai"),
         StorageUnavailable,
         69,
-        "put the file into your storage and set model.weights.uri to it",
+        "where there is a network, `finetune weights fetch ViT-B-32-quickgelu:openai s3://BUCKET/weights` copies all",
+    ),
+    "a tokenizer that cannot be fetched": (
+        named("ViT-B-16-SigLIP", random={}),
+        StorageUnavailable,
+        69,
+        "model.name: ViT-B-16-SigLIP: 'timm/ViT-B-16-SigLIP' cannot be fetched (there is no network here)",
     ),
     "a tower that cannot be fetched": (
         lambda folder: towers(folder) | {"towers": towers(folder)["towers"] | {"text": {"huggingface": "a/b"}}},

@@ -17,6 +17,7 @@ from finetune_sdk.errors import StorageUnavailable, WeightsInvalid
 from finetune_trainer.model.save import TEXT_FILES
 
 WEIGHTS = "model.safetensors"
+OWN_FOLDER = "put the folder into your storage and set the tower's uri to it"
 
 
 def fetch_tag(name: str, tag: str, entry: dict[str, Any]) -> Path:
@@ -34,13 +35,22 @@ def fetch_tag(name: str, tag: str, entry: dict[str, Any]) -> Path:
         why = _reason(error) if online else "there is no network here"
         raise StorageUnavailable(
             f"model.weights.tag: {tag!r} of {name} cannot be fetched ({why}) and is not in this machine's cache; "
-            f"put the file into your storage and set model.weights.uri to it"
+            + mirrored(f"{name}:{tag}")
         ) from error
 
 
-def fetch_folder(repository: str, field: str, *, weights: bool) -> Path:
-    """Config, tokenizer and (where asked for) weights of a hub repository; `field` is named in errors.
+def mirrored(model: str) -> str:
+    """What works where the hub is out of reach; `model` is ARCHITECTURE:TAG."""
+    return (
+        f"where there is a network, `finetune weights fetch {model} s3://BUCKET/weights` copies all of it to your "
+        "storage and prints the model.weights.uri to set"
+    )
 
+
+def fetch_folder(repository: str, field: str, instead: str = OWN_FOLDER, *, weights: bool) -> Path:
+    """Config, tokenizer and (where asked for) weights of a hub repository.
+
+    Errors name `field` and say what works `instead`.
     Raises WeightsInvalid where the hub has no such repository, StorageUnavailable where the hub is out of reach.
     """
     online = is_online()
@@ -49,13 +59,12 @@ def fetch_folder(repository: str, field: str, *, weights: bool) -> Path:
         return Path(snapshot_download(repository, allow_patterns=names, local_files_only=not online))
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise WeightsInvalid(
-            f"{field}: the hub has no public repository {repository!r}; correct the name, or set {field}'s uri"
+            f"{field}: the hub has no public repository {repository!r}; correct the name, or {instead}"
         ) from error
     except Exception as error:
         why = _reason(error) if online else "there is no network here"
         raise StorageUnavailable(
-            f"{field}: {repository!r} cannot be fetched ({why}) and is not in this machine's cache; "
-            f"put the folder into your storage and set the tower's uri to it"
+            f"{field}: {repository!r} cannot be fetched ({why}) and is not in this machine's cache; {instead}"
         ) from error
 
 

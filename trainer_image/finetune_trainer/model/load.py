@@ -58,20 +58,22 @@ def load_model(spec: Model, *, stores: Stores, cache_root: Path, device: torch.d
         usual_preprocess(spec.name),
         name=spec.name,
         source="random",
-        files=hub_files(config),
+        files=hub_files(spec.name, "TAG", config),
         seed=seed,
         device=device,
     )
 
 
-def hub_files(config: dict[str, Any]) -> Path | None:
+def hub_files(name: str, tag: str, config: dict[str, Any]) -> Path | None:
     """The Hugging Face files that a built-in architecture names: tokenizer and, where it has one, text tower's config.
 
-    They come from the hub or its cache: see hub.fetch_folder for what is raised.
+    They come from the hub or its cache: see hub.fetch_folder for what is raised. `tag` is for its advice.
     """
     text = config["text_cfg"]
-    name = text.get("hf_model_name") or text.get("hf_tokenizer_name")
-    return hub.fetch_folder(name, "model.name", weights=False) if name else None
+    repository = text.get("hf_model_name") or text.get("hf_tokenizer_name")
+    if not repository:
+        return None
+    return hub.fetch_folder(repository, f"model.name: {name}", hub.mirrored(f"{name}:{tag}"), weights=False)
 
 
 def _from_tag(name: str, tag: str, device: torch.device, seed: int) -> ClipModel:
@@ -79,7 +81,7 @@ def _from_tag(name: str, tag: str, device: torch.device, seed: int) -> ClipModel
     path = hub.fetch_tag(name, tag, entry)
     source = f"tag {tag!r} of {name}"
     load = partial(load_into, state=read_weights(path, source), source=source, resize=True)
-    files = hub_files(config)
+    files = hub_files(name, tag, config)
     return assemble(config, entry, name=name, source=tag, files=files, load=load, seed=seed, device=device)
 
 
@@ -89,7 +91,7 @@ def _from_uri(
     store, config_entry, weights_entry = _locate(uri, stores)
     own = None if config_entry is None else read_json(fetch(store, [config_entry], cache_root) / CONFIG)
     config, preprocess = _described(name, own, uri)
-    files = _text_files(config, store, cache_root) if own is not None else hub_files(config)
+    files = _text_files(config, store, cache_root) if own is not None else hub_files(str(name), "TAG", config)
     source = store.uri_of(weights_entry.key)
     state = read_weights(fetch(store, [weights_entry], cache_root) / weights_entry.key, source)
     return assemble(
@@ -169,7 +171,8 @@ def _text_files(config: dict[str, Any], store: Store, cache_root: Path) -> Path 
         raise WeightsInvalid(
             f"{store.uri} lacks its text tower's config.json and tokenizer files: copy the whole folder"
         )
-    return hub.fetch_folder(str(hub_name), f"{store.uri}: text_cfg.hf_model_name", weights=False)
+    beside = f"put its config.json and tokenizer files beside the weights in {store.uri}"
+    return hub.fetch_folder(str(hub_name), f"{store.uri}: text_cfg.hf_model_name", beside, weights=False)
 
 
 def _own_name(config: dict[str, Any]) -> str:
