@@ -30,16 +30,28 @@ RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
 HERE = Path(__file__).resolve().parent
 SIDE_BY_SIDE = "node"
 """The folder whose tests share one cluster, each in a namespace of its own; every other folder is one process's."""
+COMPUTES = "crd"
+"""The folder whose tests keep one core busy and wait for nothing."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks, also where this folder is named on the command line
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a folder share a control plane and so a process, but for those that run side by side."""
     for item in items:
-        if item.path.is_relative_to(HERE):
-            folder = item.path.relative_to(HERE).parts[0]
-            if folder != SIDE_BY_SIDE:
-                item.add_marker(pytest.mark.xdist_group(folder))
+        if (folder := _folder(item)) and folder != SIDE_BY_SIDE:
+            item.add_marker(pytest.mark.xdist_group(folder))
+    items.sort(key=_turn)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+
+
+def _turn(item: pytest.Item) -> int:
+    """Scenarios that need the node's operator for themselves come last, beside what computes for minutes alone."""
+    if "alone" in getattr(item, "fixturenames", ()):
+        return 2
+    return 1 if _folder(item) == COMPUTES else 0
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,6 @@ from tests.on_cluster.node.scenario import SLOW, finished, model_digest, start
 LOCKS = Path(tempfile.gettempdir())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that need the operator for themselves come last, when the others are nearly through."""
-    items.sort(key=lambda item: "alone" in getattr(item, "fixturenames", ()))
-
-
 @contextmanager
 def locked(name: str, kind: int) -> Iterator[None]:
     """Hold a lock of this machine: fcntl.LOCK_SH with others, fcntl.LOCK_EX alone."""
