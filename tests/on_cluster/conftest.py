@@ -23,6 +23,7 @@ from tests.support.cluster_runs import Bucket, put_tiny_data
 ROOT = Path(__file__).resolve().parents[2]
 CRD = ROOT / "crds/finetuneruns.finetune.dev.yaml"
 PATIENCE_S = 300.0
+_CONDITIONS = "go-template={{range .status.conditions}}{{.type}}={{.status}} {{end}}"
 Json = dict[str, Any]
 RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
 """The same for all processes of a test run."""
@@ -82,6 +83,14 @@ class Kube:
         """One object."""
         found: Json = json.loads(self("get", kind, name, "-n", namespace, "-o", "json"))
         return found
+
+    def learn_of_runs(self) -> None:
+        """Apply the CRD, and wait until runs are known. `kubectl wait` fails on one too new to have conditions."""
+        self("apply", "-f", str(CRD))
+        deadline = time.monotonic() + PATIENCE_S
+        while "Established=True" not in self("get", "-f", str(CRD), "-o", _CONDITIONS):
+            assert time.monotonic() < deadline, self("get", "-f", str(CRD), "-o", "yaml")
+            time.sleep(0.1)
 
     def items(self, kind: str, namespace: str) -> list[Json]:
         """All objects of a kind."""
@@ -143,8 +152,7 @@ def control_plane() -> Iterator[Path]:
         started = plane.start(Path(folder) / "cluster")
         kube = Kube(started.kubeconfig)
         try:
-            kube("apply", "-f", str(CRD))
-            kube("wait", "--for=condition=Established", "-f", str(CRD), "--timeout=60s")
+            kube.learn_of_runs()
             yield started.kubeconfig
         finally:
             started.parts.kill()

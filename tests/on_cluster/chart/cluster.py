@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from tests.cluster.lab import kubectl
 from tests.on_cluster.chart.helm import CHART, RELEASE, call
 from tests.on_cluster.chart.rights import Rights, rights_of
-from tests.on_cluster.conftest import CRD, Kube
+from tests.on_cluster.conftest import Kube
 from tests.on_cluster.faults.api import ControlPlane, Json
 
 PATIENCE_SECONDS = 180.0
@@ -54,10 +54,7 @@ class Cluster:
 
     def learn_of_runs(self) -> None:
         """The CRD without helm: then releases are installed with crds.install=false."""
-        self.kube("apply", "-f", str(CRD))
-        self.kube(
-            "wait", "--for=condition=Established", "crd/finetuneruns.finetune.dev", f"--timeout={PATIENCE_SECONDS:.0f}s"
-        )
+        self.kube.learn_of_runs()
 
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:

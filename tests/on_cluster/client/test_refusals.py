@@ -20,7 +20,7 @@ from finetune_sdk.client import (
 from finetune_sdk.client.cluster import Scope, WatchExpired
 from tests.on_cluster.client.conftest import StandIn
 from tests.on_cluster.client.relay import a_relay
-from tests.on_cluster.conftest import CRD, Kube
+from tests.on_cluster.conftest import Kube
 from tests.support.client_contract import SOON, a_run, later
 from tests.support.processes import wait_until
 
@@ -140,6 +140,5 @@ def test_a_cluster_without_the_crd(runs: RunClient, kube: Kube) -> None:
         with pytest.raises(CrdMissing):
             runs.create(a_run("y"))
     finally:
-        kube("apply", "-f", str(CRD))
-        kube("wait", "--for=condition=Established", "crd/finetuneruns.finetune.dev", "--timeout=60s")
+        kube.learn_of_runs()
     wait_until(lambda: b"finetuneruns" in kube("get", "--raw", "/apis/finetune.dev/v1alpha1").encode(), "the CRD")
