@@ -63,8 +63,8 @@ on-cluster: setup ## A real Kubernetes with a real node: the operator by its cha
 	$(BIN)/python -m tests.cluster.images
 	$(PYTEST) -n $(CLUSTER_WORKERS) tests/on_cluster
 
-test-long: setup ## The long sweeps of which `make test` holds a sample: generated specs, kills of the operator
-	FINETUNE_TEST_LONG=1 $(PYTEST) tests/on_cluster/crd tests/on_cluster/faults
+test-long: setup ## The long sweeps of which `make test` holds a sample: generated specs, kills of operator and trainer
+	FINETUNE_TEST_LONG=1 $(PYTEST) tests/on_cluster/crd tests/on_cluster/faults tests/integration/test_run_kills.py
 
 cluster: setup ## A test cluster to try things in, with operator, MinIO and an example's data (root on Debian 12+)
 	@$(BIN)/python -m tests.cluster up

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.long import seeds
 from tests.support.runs import digests, finetune, make_run, outcome, stage_of, start_finetune, wait_until
 
 STEPS = 14
@@ -63,11 +64,12 @@ def kill_when(folder: Path, run: Path, reached: Callable[[], bool], what: str, w
     assert process.wait() == -signal.SIGKILL
 
 
-def test_killed_in_every_stage_and_at_random_steps(tmp_path: Path, undisturbed: Path) -> None:
+@pytest.mark.parametrize("seed", seeds([3], 12))
+def test_killed_in_every_stage_and_at_random_steps(tmp_path: Path, undisturbed: Path, seed: int) -> None:
     run, output = copy_inputs(tmp_path, undisturbed), tmp_path / "output-run"
     for stage in ("prepare", "baseline"):
         kill_when(tmp_path, run, at_stage(output, stage), f"stage {stage}", 0)
-    steps = sorted(np.random.default_rng(3).choice(np.arange(1, STEPS), 3, replace=False).tolist())
+    steps = sorted(np.random.default_rng(seed).choice(np.arange(1, STEPS), 3, replace=False).tolist())
     for workers, step in zip((0, 1, 4), steps, strict=True):
         kill_when(tmp_path, run, has_step(output, step), f"step {step}", workers)
     for stage in ("select", "evaluate", "export", "report"):

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -15,10 +14,10 @@ from tests.on_cluster.crd.drawing import Drawer
 from tests.on_cluster.crd.server import Server
 from tests.on_cluster.crd.verdicts import difference, is_valid, smallest
 from tests.support.hostile import ANYWHERE, values_for
+from tests.support.long import LONG
 from tests.support.spec_places import base_with, bases, crd_places, dotted, holds, model_places, replaced, value_at
 
 Json = dict[str, Any]
-LONG = bool(os.environ.get("FINETUNE_TEST_LONG"))
 DRAWN = 60_000 if LONG else 3_000
 STEP = 1 if LONG else 8
 """Of the documents with anything anywhere, each so many is asked about."""

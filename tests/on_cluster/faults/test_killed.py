@@ -8,6 +8,7 @@ import pytest
 from tests.on_cluster.faults.api import until
 from tests.on_cluster.faults.proxy import Answer, Request
 from tests.on_cluster.faults.world import CONVERGES_SECONDS, Kubelet, World
+from tests.support.long import seeds
 
 WRITES = 7
 """Of a life: Job, Starting, Started, Running, Succeeded, Succeeded, and none."""
@@ -46,7 +47,7 @@ def test_killed_at_a_write(world: World, number: int, when: str) -> None:
         assert_it_went_well(world)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(range(3), 40))
 def test_killed_at_random(world: World, seed: int) -> None:
     draw = random.Random(seed)  # noqa: S311 - a schedule
     with Kubelet(world) as kubelet:
