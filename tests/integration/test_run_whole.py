@@ -34,9 +34,9 @@ LEFT_BY_A_RUN = {
 
 
 def left_in(output: Path) -> set[str]:
-    """What lies there beside the checkpoints and metrics, whose steps depend on the course of validation."""
+    """What lies there beside checkpoints, metrics and events, whose steps depend on the course of validation."""
     names = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
-    return {name for name in names if not name.startswith(("checkpoints/", "metrics/"))}
+    return {name for name in names if not name.startswith(("checkpoints/", "metrics/", "tensorboard/"))}
 
 
 def test_a_run_leaves_model_report_and_figures_and_says_so(finetune: Command, tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def test_the_objects_are_those_of_the_design(store: Store, tmp_path: Path) -> No
     save_steps(store, tmp_path, 3)
     names = ["manifest.json", "optimizer.safetensors", "state.json", "weights.safetensors"]
     keys = [entry.key for entry in store.list()]
-    assert keys == [*(f"checkpoints/step-3/{name}" for name in names), "metrics/step-3.jsonl"]
+    events = "tensorboard/events.out.tfevents.0000000003.segment"
+    assert keys == [*(f"checkpoints/step-3/{name}" for name in names), "metrics/step-3.jsonl", events]
     manifest = Manifest.model_validate_json(store.read(keys[0]))
     assert sorted(manifest.parts) == names[1:]
     assert not [path for path in tmp_path.iterdir() if path.name != "output"]

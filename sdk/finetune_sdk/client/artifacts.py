@@ -14,7 +14,7 @@ from finetune_sdk.storage import Store
 
 OWNER, RUN, RESULT, REPORT = "owner.json", "run.json", "result.json", "report.html"
 FILES = frozenset({OWNER, RUN, RESULT, REPORT, "progress.json", "prepare.json", "select.json", "metrics.jsonl"})
-FOLDERS = ("checkpoints/", "metrics/", "evaluation/", "model/", "logs/")
+FOLDERS = ("checkpoints/", "metrics/", "evaluation/", "model/", "logs/", "tensorboard/")
 """All that a trainer writes; whatever else lies there was put there by somebody else, and stays."""
 _BATCH = 100
 """Objects deleted between two looks at whose the output is."""

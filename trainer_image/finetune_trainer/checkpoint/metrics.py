@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from finetune_sdk.errors import ObjectNotFound
 from finetune_sdk.storage import Store
 from finetune_trainer.records import StepMetrics
+from finetune_trainer.tracking.points import point_of_line
+from finetune_trainer.tracking.tensorboard import SEGMENT, drop_events_after, write_events
 
 ROOT = "metrics/"
 JOINED = "metrics.jsonl"
@@ -23,15 +25,27 @@ def encode_lines(lines: Sequence[StepMetrics]) -> bytes:
 
 
 def drop_segments_after(store: Store, step: int) -> None:
-    """Remove the segments of later steps: their lines are made anew."""
+    """Remove the segments of later steps, and their events: their lines are made anew."""
     for number, key in _segments(store):
         if number > step:
             store.delete(key)
+    drop_events_after(store, step)
+
+
+def write_segment(store: Store, step: int, lines: Sequence[StepMetrics]) -> None:
+    """Write the segment that ends with `step`, and the same for TensorBoard."""
+    write_events(store, step, SEGMENT, [point_of_line(line) for line in lines])
+    store.write(segment_key(step), encode_lines(lines))
 
 
 def append_lines(store: Store, step: int, lines: Sequence[StepMetrics]) -> None:
     """Add lines to a segment that may be there already; lines that it holds are not doubled."""
-    store.write(segment_key(step), encode_lines(_by_step([*_read(store, segment_key(step)), *lines])))
+    write_segment(store, step, _by_step([*read_segment(store, step), *lines]))
+
+
+def read_segment(store: Store, step: int) -> list[StepMetrics]:
+    """The lines of one segment; none where it is not there."""
+    return _read(store, segment_key(step))
 
 
 def read_metrics(store: Store) -> list[StepMetrics]:

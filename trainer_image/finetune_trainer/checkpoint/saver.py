@@ -23,7 +23,7 @@ from finetune_trainer.checkpoint.manifest import (
     part_of_bytes,
     part_of_file,
 )
-from finetune_trainer.checkpoint.metrics import append_lines, drop_segments_after, encode_lines, segment_key
+from finetune_trainer.checkpoint.metrics import append_lines, drop_segments_after, write_segment
 from finetune_trainer.checkpoint.retention import remove_after, retain
 from finetune_trainer.checkpoint.snapshot import Snapshot
 from finetune_trainer.progress import Nobody
@@ -91,7 +91,7 @@ class Checkpoints:
         """
         self.wait()
         self._asked = snapshot.step
-        self._upload = self._executor.submit(self._write, snapshot, encode_lines(lines), pinned)
+        self._upload = self._executor.submit(self._write, snapshot, tuple(lines), pinned)
 
     def add_lines(self, lines: Sequence[StepMetrics]) -> None:
         """Store lines that the newest checkpoint, already whole, did not hold yet. Waits for it."""
@@ -130,7 +130,7 @@ class Checkpoints:
             where, on_way = self._scratch, "where a checkpoint's files lie on their way to"
             raise StorageUnavailable(f"{where}, {on_way} {self._store.uri}, cannot take them: {error}") from error
 
-    def _write(self, snapshot: Snapshot, lines: bytes, pinned: frozenset[int]) -> None:
+    def _write(self, snapshot: Snapshot, lines: Sequence[StepMetrics], pinned: frozenset[int]) -> None:
         step, store = snapshot.step, self._store
         parts: dict[str, Part] = {}
         with self._local_folder() as folder:
@@ -142,7 +142,7 @@ class Checkpoints:
                 path.unlink()
         store.write(checkpoint_key(step, STATE), snapshot.document)
         parts[STATE] = part_of_bytes(snapshot.document)
-        store.write(segment_key(step), lines)
+        write_segment(store, step, lines)
         self._guard()
         manifest = Manifest(step=step, parts=parts)
         store.write(checkpoint_key(step, MANIFEST), manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
