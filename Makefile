@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 # Threads that spin on a busy machine cost a factor of ten: as many as there are cores, or what the caller says.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 export TOKENIZERS_PARALLELISM := false
+# Where this is set, every process would compile torch and its kin again: twenty seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # Python's tests run in parallel processes of one thread each.
 WORKERS ?= $(OMP_NUM_THREADS)
 # Tests on a cluster wait more than they compute.
@@ -53,7 +55,7 @@ imports: $(VENV)/.dev ## Who may import whom
 drift: $(VENV)/.dev ## Generated files are what the code says
 	$(BIN)/python -m tests.support.drift
 
-unit: $(VENV)/.dev ## Quick tests, under a minute
+unit: $(VENV)/.dev ## Quick tests, a minute or two
 	$(PYTEST) tests/unit
 
 integration: setup ## Real storage servers, real training, a real browser
