@@ -22,6 +22,8 @@ MAX_ORDER_BYTES = 64 * 1024
 """Of FINETUNE_RUN: half of what Linux lets one variable hold (MAX_ARG_STRLEN, 128 KiB)."""
 POD_UID_VARIABLE = "FINETUNE_POD_UID"
 """The pod's uid by the downward API: the process's name in owner.json."""
+CACHE_BYTES_VARIABLE = "FINETUNE_CACHE_BYTES"
+"""The most bytes that the cache may take: what the pod's scratch disk may hold, by the downward API."""
 
 CONTAINER = "trainer"
 """The container that podFailurePolicy, exit codes and messages are read of."""

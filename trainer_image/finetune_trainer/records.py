@@ -59,6 +59,10 @@ class DataReport(Schema):
     leaks_total: int = 0
     leakage: Literal["drop", "report"]
     cache_bytes: int = 0
+    pictures: Literal["raw", "jpeg"] = "raw"
+    """How whole training pictures are kept; every attempt of a run keeps them so."""
+    pixel_bytes: int = 0
+    """What the cache would take if all pictures were raw."""
 
 
 class Interval(Schema):

@@ -1,5 +1,7 @@
 """The pixel cache: every picture is decoded once, and read back from one memory-mapped file. H, W: the model's input.
 
+Whole pictures, for training, are raw pixels or JPEG; evaluation pictures are raw, bit by bit what open_clip makes.
+
 A folder holds `pixels-<digest>.bin`, the records one after another, and `pixels.json`, the index that names it. The
 index is renamed into place last, after the pixels are on disk: a killed writer leaves nothing that can be opened.
 """
@@ -24,7 +26,8 @@ from PIL import Image
 from torchvision.transforms import Compose
 
 from finetune_sdk.errors import FinetuneError, StorageDenied, StorageUnavailable
-from finetune_trainer.data.types import BadRow
+from finetune_trainer.data.jpeg import DamagedJpeg, decode_jpeg, encode_jpeg
+from finetune_trainer.data.types import BadRow, Form
 from finetune_trainer.model.clip import Preprocess
 
 WHOLE_SCALE = 1.14
@@ -35,7 +38,7 @@ falls back to the centre 4 : 3, so what lies further out is never looked at."""
 LARGEST_RESIZED = 1 << 25
 """Pixels that the evaluation transform may blow a very long picture up to (134 MB) before it crops the centre."""
 INDEX = "pixels.json"
-VERSION = 1
+VERSION = 2
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -96,54 +99,83 @@ class StoredPixels:
 
     def __init__(
         self,
-        records: NDArray[np.uint8],
-        offsets: NDArray[np.int64],
-        wholes: NDArray[np.int64],
+        file: NDArray[np.uint8],
+        table: NDArray[np.int64],
         size: tuple[int, int],
+        form: Form,
+        path: Path,
         digest: str,
     ) -> None:
-        """`records` is the file; `offsets` (N, 2) say where evaluation and whole picture begin, -1 where there is none;
-        `wholes` (N, 2) hold the height and width of each whole picture."""
-        self._records = records
-        self._offsets = offsets
-        self._wholes = wholes
+        """`table` (N, 5) has a row a picture: where evaluation and whole picture begin in `file`, -1 where there is
+        none, then the whole picture's bytes, height and width. `path` is the file's, for messages."""
+        self._file = file
+        self._table = table
         self._size = size
+        self._path = path
+        self.form = form
+        """Of whole pictures."""
         self.digest = digest
-        """SHA-256 of the whole file's pixels."""
+        """SHA-256 of the whole file."""
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._table)
+
+    @property
+    def pixel_bytes(self) -> int:
+        """What the pictures would take if all were raw."""
+        evaluations = int((self._table[:, 0] >= 0).sum()) * math.prod(self._size) * 3
+        return evaluations + int((self._table[:, 3] * self._table[:, 4]).sum()) * 3
 
     def evaluation(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3), read-only. Raises IndexError where the writer was told to leave it out."""
-        return self._read(index, self._offsets[index, 0], *self._size)
+        return self._read(index, self._table[index, 0], math.prod(self._size) * 3).reshape(*self._size, 3)
 
     def whole(self, index: int) -> NDArray[np.uint8]:
-        """(h, w, 3), read-only. Raises IndexError where the writer was told to leave it out."""
-        return self._read(index, self._offsets[index, 1], *self._wholes[index])
+        """(h, w, 3), read-only; of JPEG it is decoded anew.
+
+        Raises IndexError where the writer was told to leave it out, StorageUnavailable for a JPEG that was damaged.
+        """
+        start, length, height, width = self._table[index, 1:]
+        data = self._read(index, start, length)
+        if self.form == "raw":
+            return data.reshape(height, width, 3)
+        try:
+            return decode_jpeg(data.tobytes(), height, width)
+        except DamagedJpeg as error:
+            raise StorageUnavailable(
+                f"picture {index} in the cache file {self._path} is damaged ({error}): delete {self._path.parent}, "
+                "it is written anew; check that disk if this comes again"
+            ) from error
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "StoredPixels":
         """The pictures at `indices`, in that order; the file is shared."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return StoredPixels(self._records, self._offsets[chosen], self._wholes[chosen], self._size, self.digest)
+        chosen = self._table[np.asarray(indices, dtype=np.int64)]
+        return StoredPixels(self._file, chosen, self._size, self.form, self._path, self.digest)
 
-    def _read(self, index: int, start: int, height: int, width: int) -> NDArray[np.uint8]:
+    def _read(self, index: int, start: int, length: int) -> NDArray[np.uint8]:
         if start < 0:
             raise IndexError(f"the cache keeps no such pixels of picture {index}")
-        return self._records[start : start + height * width * 3].reshape(height, width, 3)
+        return self._file[start : start + length]
 
 
 class PixelWriter:
     """Writes a cache; nothing can be opened before `close`. Use it in `with`: leaving by an error discards it."""
 
-    def __init__(self, folder: Path, preprocess: Preprocess, whole: bool) -> None:
-        """`whole`: keep pictures for training too. Raises StorageUnavailable or StorageDenied for an unfit `folder`."""
+    def __init__(self, folder: Path, preprocess: Preprocess, whole: bool, form: Form = "raw") -> None:
+        """`whole`: keep pictures for training too, in `form`.
+
+        Raises StorageUnavailable or StorageDenied for an unfit `folder`.
+        """
         self._folder = folder
         self._preprocess = preprocess
         self._whole = whole
+        self.form: Form = form
+        self.written = 0
+        """Bytes so far."""
         self._transform = evaluation_transform(preprocess)
         self._hash = hashlib.sha256()
         self._sizes: list[list[int]] = []
+        """Of each picture: 1 if it has evaluation pixels, the whole picture's height, width and bytes."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(folder)
@@ -164,21 +196,43 @@ class PixelWriter:
         Raises BadRow for a picture too long and thin to be resized, StorageUnavailable where the disk is full.
         """
         check_shape(rgb, self._preprocess)
-        shape = [0, 0]
-        parts = [np.asarray(self._transform(rgb))] if evaluation else []
-        if self._whole if whole is None else whole:
-            parts.append(shrink_whole(rgb, self._preprocess))
-            shape = list(parts[-1].shape[:2])
+        first = np.asarray(self._transform(rgb)) if evaluation else None
+        second = shrink_whole(rgb, self._preprocess) if (self._whole if whole is None else whole) else None
+        self._append(first, second)
+        return len(self._sizes) - 1
+
+    def as_jpeg(self, folder: Path) -> "PixelWriter":
+        """A writer in `folder` that has all of this one's pictures, whole ones as JPEG; this one is discarded.
+
+        It holds the same bytes as if it had been given the pictures itself.
+        """
+        other = PixelWriter(folder, self._preprocess, self._whole, "jpeg")
         try:
-            for part in parts:
-                pixels = np.ascontiguousarray(part).data
-                self._hash.update(pixels)
-                self._file.write(pixels)
+            self._file.flush()
+            with self._partial.open("rb") as written:
+                for evaluation, height, width, _ in self._sizes:
+                    first = _pixels_of(written, *self._preprocess.size) if evaluation else None
+                    other._append(first, _pixels_of(written, height, width) if height else None)
+        except OSError as error:
+            other.discard()
+            raise cache_error(error, folder) from error
+        finally:
+            self.discard()
+        return other
+
+    def _append(self, evaluation: NDArray[np.uint8] | None, whole: NDArray[np.uint8] | None) -> None:
+        """Write a picture's parts: (H, W, 3) and (h, w, 3)."""
+        kept = b"" if whole is None else encode_jpeg(whole) if self.form == "jpeg" else whole.tobytes()
+        data = kept if evaluation is None else evaluation.tobytes() + kept
+        try:
+            self._file.write(data)
         except OSError as error:
             self.discard()
             raise cache_error(error, self._folder) from error
-        self._sizes.append([int(evaluation), *shape])
-        return len(self._sizes) - 1
+        self._hash.update(data)
+        self.written += len(data)
+        height, width = (0, 0) if whole is None else whole.shape[:2]
+        self._sizes.append([int(evaluation is not None), height, width, len(kept)])
 
     def close(self) -> StoredPixels:
         """Make the cache complete, and open it. Pixels reach the disk before the index that vouches for them."""
@@ -186,6 +240,7 @@ class PixelWriter:
         body = {
             "version": VERSION,
             "preprocess": _identity(self._preprocess),
+            "form": self.form,
             "file": f"pixels-{digest[:16]}.bin",
             "digest": digest,
             "sizes": self._sizes,
@@ -222,17 +277,17 @@ def open_pixels(folder: Path, preprocess: Preprocess) -> StoredPixels:
         if index["preprocess"] != _identity(preprocess):
             raise PixelsUnusable(f"{folder} was made for another input: {index['preprocess']}")
         path = folder / index["file"]
-        sizes = np.array(index["sizes"], dtype=np.int64).reshape(-1, 3)
-        lengths = np.stack([sizes[:, 0] * math.prod(preprocess.size) * 3, sizes[:, 1] * sizes[:, 2] * 3], axis=1)
+        sizes = np.array(index["sizes"], dtype=np.int64).reshape(-1, 4)
+        lengths = np.stack([sizes[:, 0] * math.prod(preprocess.size) * 3, sizes[:, 3]], axis=1)
         ends = lengths.ravel().cumsum().reshape(-1, 2)
         length = int(ends[-1, 1]) if len(ends) else 0
         if path.stat().st_size != length:
             raise PixelsUnusable(f"{path} has {path.stat().st_size} bytes instead of {length}")
-        records = np.memmap(path, np.uint8, "r") if length else np.empty(0, np.uint8)
+        file = np.asarray(np.memmap(path, np.uint8, "r") if length else np.empty(0, np.uint8))
+        table = np.column_stack([np.where(lengths > 0, ends - lengths, -1), sizes[:, 3], sizes[:, 1:3]])
+        return StoredPixels(file, table, preprocess.size, index["form"], path, index["digest"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PixelsUnusable(f"{folder} holds no complete pixel cache: {error}") from error
-    offsets = np.where(lengths > 0, ends - lengths, -1)
-    return StoredPixels(np.asarray(records), offsets, sizes[:, 1:], preprocess.size, index["digest"])
 
 
 def cache_error(error: OSError, folder: Path) -> FinetuneError:
@@ -243,6 +298,11 @@ def cache_error(error: OSError, folder: Path) -> FinetuneError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageDenied(f"the cache folder {folder} cannot be written ({error.strerror}): allow it, or {remedy}")
     return StorageUnavailable(f"the cache folder {folder} cannot be used ({error}): {remedy}")
+
+
+def _pixels_of(file: BinaryIO, height: int, width: int) -> NDArray[np.uint8]:
+    """The next (height, width, 3) of raw pixels."""
+    return np.frombuffer(file.read(height * width * 3), np.uint8).reshape(height, width, 3)
 
 
 def _create_partial(folder: Path) -> tuple[Path, BinaryIO]:

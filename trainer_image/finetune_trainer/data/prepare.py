@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from finetune_trainer.data.captions import count_truncated
 from finetune_trainer.data.decode import FORMATS, MOST_PIXELS
 from finetune_trainer.data.formats import open_rows
 from finetune_trainer.data.index import MOST_LISTED, Index, build_index, check_index, digest_images
+from finetune_trainer.data.jpeg import QUALITY
 from finetune_trainer.data.leakage import find_leaks
-from finetune_trainer.data.pixels import PixelsUnusable, PixelWriter, cache_error, open_pixels
+from finetune_trainer.data.pixels import PixelsUnusable, StoredPixels, cache_error, open_pixels
 from finetune_trainer.data.places import Stores
 from finetune_trainer.data.readers import Rows
+from finetune_trainer.data.room import Parts, Room, RoomyWriter
 from finetune_trainer.data.splitting import FEWEST, carve_validation, split_by_field, split_source
-from finetune_trainer.data.types import Image, PixelCache, Split
+from finetune_trainer.data.types import Form, Image, Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import DataReport, Leak, Problem, SplitSummary
@@ -31,6 +33,7 @@ from finetune_trainer.records import DataReport, Leak, Problem, SplitSummary
 VERSION = 1
 """Of what is cached; a change of anything that decides it counts one up."""
 INDEX = "index.json"
+BY_THE_DISK = Room()
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Prepared:
     """A source's index with its pixels."""
 
     index: Index
-    pixels: PixelCache
+    pixels: StoredPixels
     cache_bytes: int
 
     def split(self, name: str, indices: Sequence[int] | None = None) -> Split:
@@ -75,11 +78,13 @@ def prepare_data(
     stores: Stores,
     progress: Progress,
     limits: Limits | None = None,
+    room: Room = BY_THE_DISK,
 ) -> Dataset:
     """Read, check, split and cache the data of a run. `seed` chooses validation where none is given, never test.
 
-    `limits`: count the captions that the tokenizer cuts. Raises DataInvalid for data that cannot be used, the
-    storage's errors, and whatever `progress` raises to stop; what is half done is then done again.
+    `limits`: count the captions that the tokenizer cuts. `room` decides how training pictures are kept. Raises
+    DataInvalid for data that cannot be used, the storage's errors, and whatever `progress` raises to stop; what is
+    half done is then done again.
     """
     most_bad = data.max_bad_fraction
     sources = {name: spec for name in ("source", "train", "validation", "test") if (spec := getattr(data, name))}
@@ -88,11 +93,12 @@ def prepare_data(
             f"data.{name}",
             spec,
             preprocess,
-            whole=name in ("source", "train"),
+            _parts_of(name, data),
             most_bad=most_bad,
             cache_root=cache_root,
             stores=stores,
             progress=progress,
+            room=room,
         )
         for name, spec in sources.items()
     }
@@ -121,7 +127,7 @@ def prepare_test(
         field,
         source,
         preprocess,
-        whole=False,
+        Parts(evaluation=True, whole=False),
         most_bad=max_bad_fraction,
         cache_root=cache_root,
         stores=stores,
@@ -136,25 +142,32 @@ def read_source(
     field: str,
     spec: DataSource,
     preprocess: Preprocess,
+    parts: Parts,
     *,
-    whole: bool,
     most_bad: float,
     cache_root: Path,
     stores: Stores,
     progress: Progress,
+    room: Room = BY_THE_DISK,
 ) -> Prepared:
-    """A source's index and pixels, from the cache where they are there. `whole`: keep pictures for training too.
+    """A source's index and pixels, from the cache where they are there; in the form that `room` decides.
 
     Raises DataInvalid where more than `most_bad` of the rows are bad.
     """
     rows = open_rows(field, spec, stores)
     for note in rows.notes:
         progress.note(note)
-    folder = cache_root / "data" / _digest(spec, preprocess, whole, rows.fingerprint)[:32]
-    prepared = _from_cache(folder, preprocess)
+    if not parts.whole:
+        room = Room(form="raw")
+    forms: tuple[Form, ...] = ("raw", "jpeg")
+    digests = {form: _digest(spec, preprocess, parts, form, rows.fingerprint) for form in forms}
+    folders = {form: cache_root / "data" / digest[:32] for form, digest in digests.items()}
+    cached = (_from_cache(folders[form], preprocess) for form in room.forms())
+    prepared = next((found for found in cached if found is not None), None)
     if prepared is None:
         progress.start("prepare", rows.total, "images")
-        prepared = _read(rows, folder, preprocess, whole, progress)
+        with RoomyWriter(folders, preprocess, parts, room, rows.total, progress) as writer:
+            prepared = _read(rows, writer, folders, progress)
     else:
         progress.start("prepare", prepared.index.rows_read, "images", done=prepared.index.rows_read)
     empty = rows.where.explain() if spec.where and not rows.total else f"{spec.uri} holds no rows"
@@ -162,14 +175,20 @@ def read_source(
     return prepared
 
 
-def _read(rows: Rows, folder: Path, preprocess: Preprocess, whole: bool, progress: Progress) -> Prepared:
+def _parts_of(name: str, data: Data) -> Parts:
+    """Of a training set that needs no validation carved from it nothing is evaluated, and all is trained on."""
+    if name == "train" and data.validation is not None:
+        return Parts(evaluation=False, whole=True)
+    return Parts(evaluation=True, whole=name in ("source", "train"))
+
+
+def _read(rows: Rows, writer: RoomyWriter, folders: Mapping[Form, Path], progress: Progress) -> Prepared:
     """Pixels first, the index last: it names the pixels it belongs to, so no kill leaves two that do not fit."""
-    with PixelWriter(folder, preprocess, whole) as writer:
-        index = build_index(rows.read(), writer, progress)
-        digest = writer.close().digest
+    index = build_index(rows.read(), writer, progress)
+    pixels, folder = writer.close(), folders[writer.form]
     body = {
         "version": VERSION,
-        "pixels": digest,
+        "pixels": pixels.digest,
         "images": [asdict(image) for image in index.images],
         "rows_read": index.rows_read,
         "problems": [problem.model_dump() for problem in index.problems],
@@ -177,7 +196,7 @@ def _read(rows: Rows, folder: Path, preprocess: Preprocess, whole: bool, progres
         "oddities": index.oddities,
     }
     _write_whole(folder / INDEX, json.dumps(body).encode())
-    return Prepared(index, open_pixels(folder, preprocess), _bytes_below(folder))
+    return Prepared(index, pixels, _bytes_below(folder))
 
 
 def _from_cache(folder: Path, preprocess: Preprocess) -> Prepared | None:
@@ -276,15 +295,18 @@ def _report(
         leaks_total=len(leaks),
         leakage="drop" if leakage == "drop" else "report",
         cache_bytes=sum(prepared.cache_bytes for prepared in kept.values()),
+        pictures="jpeg" if any(prepared.pixels.form == "jpeg" for prepared in kept.values()) else "raw",
+        pixel_bytes=sum(prepared.pixels.pixel_bytes for prepared in kept.values()),
     )
 
 
-def _digest(spec: DataSource, preprocess: Preprocess, whole: bool, fingerprint: str) -> str:
+def _digest(spec: DataSource, preprocess: Preprocess, parts: Parts, form: Form, fingerprint: str) -> str:
     asked = {
         "version": VERSION,
         "spec": spec.model_dump(),
         "preprocess": asdict(preprocess),
-        "whole": whole,
+        "parts": asdict(parts),
+        "form": [form, QUALITY] if form == "jpeg" else [form],
         "limits": [MOST_PIXELS, *FORMATS],
         "fingerprint": fingerprint,
     }

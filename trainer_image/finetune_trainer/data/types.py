@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Form = Literal["raw", "jpeg"]
+"""How whole pictures are kept for training; those for evaluation are always raw."""
 
 
 @dataclass(frozen=True)

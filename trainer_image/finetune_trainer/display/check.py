@@ -75,10 +75,18 @@ def costs(checked: Checked) -> dict[str, str]:
         "time": f"about {duration(made.total_seconds)} on this {checked.device}: {steps}, "
         f"{duration(made.measure_seconds)} of measuring",
         "memory": f"{memory}; {byte_size(made.host_bytes)} for copies of the weights",
-        "disk": f"{byte_size(checked.report.cache_bytes)} of decoded pictures here, up to "
-        f"{byte_size(made.output_bytes)} under output.uri",
+        "disk": f"{_pictures(checked.report)} here, up to {byte_size(made.output_bytes)} under output.uri",
         "metric": checked.metric,
     }
+
+
+def _pictures(report: DataReport) -> str:
+    if report.pictures == "raw":
+        return f"{byte_size(report.cache_bytes)} of decoded pictures"
+    return (
+        f"{byte_size(report.cache_bytes)} of pictures, those for training as JPEG "
+        f"(raw pixels would be {byte_size(report.pixel_bytes)}, too much for this disk),"
+    )
 
 
 def _more(total: int) -> list[str]:

@@ -15,7 +15,10 @@ from finetune_trainer.model.load import load_model
 from finetune_trainer.model.lora import add_lora
 from finetune_trainer.pipeline.begin import known_record
 from finetune_trainer.pipeline.costs import Costs, estimate
+from finetune_trainer.pipeline.data import room_of
+from finetune_trainer.pipeline.documents import read_document
 from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
+from finetune_trainer.pipeline.layout import PREPARE
 from finetune_trainer.pipeline.training import check_training
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import DataReport
@@ -47,7 +50,8 @@ def check_run(run: FinetuneRun, world: World) -> Checked:
     spec = run.spec
     device, why = choose_device(world.env, spec.compute.gpus_per_node, ordered=world.gpus_are_ordered)
     world.progress.note(why)
-    begun = known_record(run, world.open(spec.output.uri)) is not None
+    output = world.open(spec.output.uri)
+    begun = known_record(run, output) is not None
     make_deterministic(device, os.environ)
     keep_freed_memory(device)
     model = load_model(
@@ -61,6 +65,7 @@ def check_run(run: FinetuneRun, world: World) -> Checked:
         stores=world.open,
         progress=world.progress,
         limits=Limits(model.tokenize, model.context_length),
+        room=room_of(read_document(output, PREPARE, DataReport), world),
     )
     ks, notes = resolve_ks(spec.evaluation.recall_at, len(dataset.test.images))
     notes = [*notes, *model.notes, *freeze(model, spec.training.freeze)]

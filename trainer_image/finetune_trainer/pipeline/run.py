@@ -169,6 +169,7 @@ def _prepare(attempt: Attempt) -> _Ready:
     resolved = resolved_training(attempt, model, len(dataset.train.images))
     values = {
         "training": resolved.as_dict(),
+        "data": {"pictures": dataset.report.pictures},
         "evaluation": {"recallAt": list(metrics.ks), "metric": metrics.headline},
         "model": {"name": model.name, "source": model.source, "digest": model.digest},
     }

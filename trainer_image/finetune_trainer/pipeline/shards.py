@@ -5,6 +5,7 @@ from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.prepare import prepare_data
 from finetune_trainer.data.shards import samples_of, write_shards
 from finetune_trainer.model.load import load_model
+from finetune_trainer.pipeline.data import room_of
 from finetune_trainer.pipeline.documents import read_document
 from finetune_trainer.pipeline.hardware import CPU
 from finetune_trainer.pipeline.layout import PREPARE
@@ -23,6 +24,7 @@ def write_test_shards(world: World, output_uri: str, folder_uri: str) -> int:
     spec: FinetuneRunSpec = spec_of(read_run(output))
     stores, seed = world.open, spec.training.seed
     model = load_model(spec.model, stores=stores, cache_root=world.cache_root, device=CPU, seed=seed)
+    measured = read_document(output, PREPARE, DataReport)
     dataset = prepare_data(
         spec.data,
         model.preprocess,
@@ -30,8 +32,8 @@ def write_test_shards(world: World, output_uri: str, folder_uri: str) -> int:
         cache_root=world.cache_root,
         stores=stores,
         progress=world.progress,
+        room=room_of(measured, world),
     )
-    measured = read_document(output, PREPARE, DataReport)
     if measured is not None and measured.splits["test"].digest != dataset.report.splits["test"].digest:
         raise DataInvalid(f"the test data changed since {output_uri} was measured: its number cannot be had from it")
     write_shards(samples_of(dataset.test), world.open(folder_uri))
