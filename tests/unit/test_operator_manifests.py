@@ -136,6 +136,14 @@ def test_places_for_files_are_the_users_where_they_say_so(tmp_path: Path) -> Non
     found = {name: variable.get("value") for name, variable in variables(job).items()}
     assert (found["FINETUNE_CACHE"], found["X"], found["HOME"]) == ("/cache", "1", "/scratch")
     assert [variable["name"] for variable in container(job)["env"]].count("FINETUNE_CACHE") == 1
+    assert "FINETUNE_CACHE_BYTES" not in found, "the scratch disk's limit says nothing of another folder"
+
+
+def test_the_cache_is_told_what_the_scratch_disk_may_hold(tmp_path: Path) -> None:
+    told = variables(job_with(tmp_path))["FINETUNE_CACHE_BYTES"]["valueFrom"]["resourceFieldRef"]
+    assert told == {"resource": "limits.ephemeral-storage"}
+    own = variables(job_with(tmp_path, env=[{"name": "FINETUNE_CACHE_BYTES", "value": "7"}]))
+    assert own["FINETUNE_CACHE_BYTES"] == {"name": "FINETUNE_CACHE_BYTES", "value": "7"}
 
 
 def test_all_of_compute_reaches_the_pod(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kubernetes.client import (
     V1PodSecurityContext,
     V1PodSpec,
     V1PodTemplateSpec,
+    V1ResourceFieldSelector,
     V1ResourceRequirements,
     V1SeccompProfile,
     V1SecretVolumeSource,
@@ -27,6 +28,7 @@ from finetune_operator.settings import PlanSettings
 from finetune_sdk.api.compute import Compute
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_sdk.contract import (
+    CACHE_BYTES_VARIABLE,
     CONTAINER,
     CREDENTIALS_FOLDER,
     DEFAULT_SECRET,
@@ -134,9 +136,16 @@ def _environment(compute: Compute, order: str) -> list[V1EnvVar | Json]:
             value_from=V1EnvVarSource(field_ref=V1ObjectFieldSelector(field_path="metadata.uid")),
         ),
         *(V1EnvVar(name=name, value=value) for name, value in places.items() if name not in names),
+        *([] if names & {"FINETUNE_CACHE", CACHE_BYTES_VARIABLE} else [_cache_bytes()]),
     ]
     theirs: list[V1EnvVar | Json] = [_plain(variable) for variable in compute.env]
     return [*theirs, *ours]
+
+
+def _cache_bytes() -> V1EnvVar:
+    """The limit of the scratch disk, in bytes: the pod is evicted beyond it, and its disk tells only the node's."""
+    limit = V1ResourceFieldSelector(resource="limits.ephemeral-storage")
+    return V1EnvVar(name=CACHE_BYTES_VARIABLE, value_from=V1EnvVarSource(resource_field_ref=limit))
 
 
 def _resources(compute: Compute, settings: PlanSettings) -> V1ResourceRequirements:
