@@ -25,7 +25,7 @@ class Command:
         self._monkeypatch = monkeypatch
         self._capfd = capfd
         for name in list(os.environ):
-            if name.startswith(("AWS_", "FINETUNE_")):
+            if name.startswith(("AWS_", "FINETUNE_", "MLFLOW_", "WANDB_")):
                 monkeypatch.delenv(name)
         monkeypatch.setenv("FINETUNE_CACHE", str(cache))
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")

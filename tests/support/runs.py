@@ -51,7 +51,11 @@ def make_run(folder: Path, *, kind: Kind = "clip", images: int = 120, name: str 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """A process's environment: one thread, and a cache of its own in `folder`."""
-    base = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "FINETUNE_"))}
+    base = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("AWS_", "FINETUNE_", "MLFLOW_", "WANDB_"))
+    }
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "FINETUNE_CACHE": str(folder / "cache")}
     return base | quiet | more
 

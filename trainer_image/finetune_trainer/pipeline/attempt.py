@@ -15,6 +15,7 @@ from finetune_trainer.pipeline.log import LogTail
 from finetune_trainer.pipeline.owner import Fence
 from finetune_trainer.pipeline.world import StoppingProgress, World
 from finetune_trainer.records import RunRecord
+from finetune_trainer.tracking.follow import Tracking
 
 State = Mapping[str, Tensor]
 """Weights by name, on the CPU."""
@@ -33,11 +34,17 @@ class Attempt:
     world: World
     device: torch.device
     log: LogTail
+    tracking: Tracking
 
     @property
     def spec(self) -> FinetuneRunSpec:
         """What is wanted."""
         return self.run.spec
+
+    def saved(self, step: int, uri: str) -> None:
+        """Tell who hears of it that a checkpoint is whole. Called from any thread; does not raise."""
+        self.world.witness.saved(step, uri)
+        self.tracking.saved(step)
 
     def keep_log(self) -> None:
         """Store the log's tail, so that it outlives the process."""

@@ -1,6 +1,6 @@
 """progress.json: how far a run is, over all its attempts; what `finetune status` reads of a run that is not done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -71,9 +71,13 @@ class Journal:
 
     def note(self, message: str) -> None:
         """Tell the user something, now and in the report; each sentence once."""
-        if message not in self.progress.notes:
-            self.progress = self.progress.model_copy(update={"notes": [*self.progress.notes, message]})
+        self.keep([message])
         self._tell(message)
+
+    def keep(self, messages: Sequence[str]) -> None:
+        """Put into the report what the user was told already; each sentence once."""
+        new = [message for message in dict.fromkeys(messages) if message not in self.progress.notes]
+        self.progress = self.progress.model_copy(update={"notes": [*self.progress.notes, *new]})
 
     def fail(self, error: FinetuneError) -> None:
         """Record why this attempt ends."""

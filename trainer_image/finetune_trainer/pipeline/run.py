@@ -30,9 +30,11 @@ from finetune_trainer.pipeline.log import LogTail, logger_of
 from finetune_trainer.pipeline.owner import claim
 from finetune_trainer.pipeline.reporting import conclude, judge_gate, publish
 from finetune_trainer.pipeline.stop import stop_on_signals
+from finetune_trainer.pipeline.tracked import tracked_run
 from finetune_trainer.pipeline.training import check_training, resolved_training, train_stage
 from finetune_trainer.pipeline.world import StoppingProgress, World
 from finetune_trainer.records import GateResult, Outcome
+from finetune_trainer.tracking.follow import Tracking
 from finetune_trainer.training.defaults import ResolvedTraining
 from finetune_trainer.training.precision import make_deterministic
 
@@ -70,18 +72,20 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
     journal = Journal(output, world.clock, world.progress.note, fence.check)
     for note in hardware_notes(begun.record.hardware, describe_hardware(device)):
         journal.note(note)
+    progress = StoppingProgress(world.progress, world.stop, world.command, logger_of(log, run.metadata.name))
     attempt = Attempt(
         run=run,
         record=begun.record,
         output=output,
         fence=fence,
         journal=journal,
-        progress=StoppingProgress(world.progress, world.stop, world.command, logger_of(log, run.metadata.name)),
+        progress=progress,
         world=world,
         device=device,
         log=log,
+        tracking=Tracking(output, world.env, progress.note),
     )
-    with stop_on_signals(world.stop, world.progress.note):
+    with stop_on_signals(world.stop, world.progress.note), attempt.tracking:
         return _guarded(attempt)
 
 
@@ -127,9 +131,11 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
     with journal.stage("prepare"):
         ready = _prepare(attempt)
         model, dataset, metrics, alphas = ready.model, ready.dataset, ready.metrics, ready.resolved.alphas
+    attempt.tracking.begin(tracked_run(attempt))
     with journal.stage("baseline"):
         before = baseline_stage(attempt, model, dataset.test, metrics)
         attempt.world.witness.measured(metrics.headline, before.retrieval.recalls[metrics.headline])
+        attempt.tracking.measured(0, before.evaluation.metrics)
     with journal.stage("train"):
         validate = validate_with(attempt, dataset.validation)
         finetuned = train_stage(attempt, model, dataset, ready.resolved, validate, scratch)
@@ -137,15 +143,18 @@ def _stages(attempt: Attempt, scratch: Path) -> Finished:
         selection = select_stage(attempt, model, ready.base, finetuned, alphas, dataset.validation)
     with journal.stage("evaluate"):
         after = evaluate_stage(attempt, model, dataset.test, metrics, before, selection)
+        attempt.tracking.measured(finetuned.trained.step, after.evaluation.metrics)
     with journal.stage("export"):
         if not journal.was_done("export"):
             card = model_card(attempt, model, metrics, (before, after), selection)
             export_stage(attempt, model, dataset.test, scratch, card)
     with journal.stage("report"):
         steps = finetuned.trained.step
+        journal.keep(attempt.tracking.notes)
         outcome = conclude(attempt, model, metrics, (before, after), selection, steps)
         attempt.keep_log()
         publish(attempt, outcome)
+    attempt.tracking.complete()
     journal.done()
     return Finished(outcome, judge_gate(attempt.spec, outcome))
 

@@ -96,7 +96,7 @@ def train_stage(
         guard=attempt.fence.check,
         scratch=scratch,
         note=attempt.progress.note,
-        saved=attempt.world.witness.saved,
+        saved=attempt.saved,
     )
     if (lora := attempt.spec.training.lora) is not None:
         attempt.progress.note(add_lora(model, lora, resolved.seed))
@@ -109,7 +109,7 @@ def train_stage(
     )
     trained = train(job, checkpoints, stop=attempt.world.stop, progress=attempt.progress, clock=time.monotonic)
     model.module.eval()
-    join_metrics(attempt.output)
+    attempt.tracking.trained(join_metrics(attempt.output))
     states = {trained.step: merged_state(model.module)}
     if trained.best_step is not None and trained.best_step != trained.step:
         states[trained.best_step] = _whole_weights(model, load_weights(attempt.output, trained.best_step, scratch))
