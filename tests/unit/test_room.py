@@ -252,7 +252,7 @@ def test_a_training_set_beside_a_validation_set_keeps_no_evaluation_pixels(tmp_p
     pictures = make_pictures(tmp_path / "pictures", 12)
     parts = {"train": pictures[:4], "validation": pictures[4:8], "test": pictures[8:]}
     given = {name: source(write_folder(tmp_path / name, part)) for name, part in parts.items()}
-    dataset = prepare(Data(**given), tmp_path / "cache", Room())
+    dataset = prepare(Data.model_validate(given), tmp_path / "cache", Room())
     assert dataset.train.pixels.whole(0).shape == (37, 49, 3)
     assert dataset.validation.pixels.evaluation(0).shape == (32, 32, 3)
     with pytest.raises(IndexError):
