@@ -1,5 +1,6 @@
 """Every command and every run.yaml of the docs is run: in a folder that looks as a reader's would."""
 
+import itertools
 import json
 import re
 import shlex
@@ -17,6 +18,8 @@ from tests.support.pictures import make_pictures, write_table
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[ ]?([\w./-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ASSIGNMENT = re.compile(r"[A-Z_]+=")
+"""A variable before a command, for it alone."""
 ELSEWHERE = ("make ", "git ", "cd ", "open ")
 """Commands that the test command itself is, or that need no test."""
 
@@ -71,10 +74,12 @@ def run_line(line: str, finetune: Command, folder: Path) -> None:
     if not command or command.startswith(ELSEWHERE):
         return
     words = shlex.split(command.partition(">")[0])
+    env = dict(word.split("=", 1) for word in itertools.takewhile(ASSIGNMENT.match, words))
+    words = words[len(env) :]
     assert words[0] == "finetune", f"a command that no test runs: {line}"
     if "output/" in words and not (folder / "output/result.json").exists():
         assert finetune(folder, "run", "-f", "run.yaml").code == 0
-    ended = finetune(folder, *words[1:])
+    ended = finetune(folder, *words[1:], **env)
     assert ended.code == 0, f"{line}: {ended.err}"
 
 
