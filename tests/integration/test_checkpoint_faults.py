@@ -18,6 +18,8 @@ from tests.support.minio import S3Server
 from tests.support.training import Run, make_run, resolved_for
 
 STEPS = 3
+OBJECTS = 6
+"""Of a checkpoint: weights, optimizer, state, metrics, their TensorBoard events, manifest."""
 Undisturbed = tuple[str, list[StepMetrics], int]
 """Digest of the weights, metrics, and the number of calls on storage."""
 
@@ -136,7 +138,7 @@ def test_an_upload_to_s3_that_is_cut_at_every_object_is_whole_or_invisible(
     minio_server: S3Server, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:
     impatient = Retry(0.0, 0.0, sleep=lambda _seconds: None)
-    for cut in range(12):
+    for cut in range(2 * OBJECTS + 2):
         direct = open_store(minio_server.scratch(), minio_server.credentials)
         run = short_run(tmp_path / str(cut))
         with run_proxy(minio_server) as proxy:
@@ -146,7 +148,7 @@ def test_an_upload_to_s3_that_is_cut_at_every_object_is_whole_or_invisible(
                 run.start()
         run.store = direct
         latest = load_latest(direct, run.scratch, pytest.fail)
-        assert latest is None or latest.step == cut // 5
+        assert latest is None or latest.step == cut // OBJECTS
         assert result_of(run) == undisturbed[:2], cut
 
 
