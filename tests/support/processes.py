@@ -1,30 +1,40 @@
 """Servers that tests start: on loopback, awaited by what they answer, ended with their test."""
 
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import urllib3
 
+_FIRST_PORT, _LAST_PORT = 12_000, 30_000
+"""Kubernetes has some below for itself, and those above for NodePorts."""
 _PAUSE = 0.05
 """Seconds between two looks at a condition."""
 
 
-def free_ports(count: int, below: int = 50_000) -> list[int]:
-    """Ports that nobody listens on now, under the range from which the kernel gives out others where possible."""
-    with_sockets = [socket.socket() for _ in range(count * 8)]
-    try:
-        for each in with_sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in with_sockets]
-    finally:
-        for each in with_sockets:
-            each.close()
-    return sorted(ports, key=lambda port: port >= below)[:count]
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, below those that the kernel gives to connections.
+
+    So a server may be stopped and started again on its port: no client has taken it meanwhile.
+    """
+    ports = []
+    for port in random.SystemRandom().sample(range(_FIRST_PORT, min(_LAST_PORT, _first_of_connections())), 20 * count):
+        with suppress(OSError), socket.socket() as tried:
+            tried.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"no {count} free ports")
+
+
+def _first_of_connections() -> int:
+    setting = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    return int(setting.read_text().split()[0]) if setting.exists() else 32_768
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
