@@ -10,6 +10,7 @@ import os
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,12 +48,13 @@ def main() -> None:
     world = World(os.environ, Silent(), None, Path(tempfile.gettempdir()), "benchmarks/encode.py")
     model, device = open_model(Model.model_validate({"name": "ViT-B-32", "weights": {"random": {}}}), world)
     count = BATCH if quick else PICTURES if device.type == "cuda" else PICTURES // 4
+    module: Any = model.module
     batch = torch.zeros(BATCH, 3, *model.preprocess.size, device=device)
 
     def bare() -> None:
-        with exact(model.module, device):
+        with exact(module, device):
             for _ in range(count // BATCH):
-                model.module.encode_image(batch)  # type: ignore[operator]
+                module.encode_image(batch)
             if device.type == "cuda":
                 torch.cuda.synchronize()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -33,9 +34,9 @@ class Hub:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def __init__(self, hub: Hub, *arguments: object) -> None:
+    def __init__(self, hub: Hub, *arguments: Any) -> None:
         self.hub = hub
-        super().__init__(*arguments)  # type: ignore[arg-type]
+        super().__init__(*arguments)
 
     def log_message(self, *_: object) -> None:
         """Quiet."""

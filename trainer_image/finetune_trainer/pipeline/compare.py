@@ -6,13 +6,10 @@ from finetune_sdk.api.base import Schema
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
 from finetune_sdk.errors import DataInvalid
-from finetune_trainer.data.prepare import Limits, prepare_test
 from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.measure import changes, measure, resolve_ks
-from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.load import load_model
-from finetune_trainer.pipeline.data import bad_rows_notes
-from finetune_trainer.pipeline.evaluate import ready_device
+from finetune_trainer.pipeline.evaluate import prepared, ready_device
 from finetune_trainer.pipeline.hardware import CPU
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation, MetricChange
@@ -42,7 +39,7 @@ def compare_models(
     device = ready_device(world)
     # On the CPU until its turn, so that the device need not hold both.
     loaded = [load_model(model, stores=world.open, cache_root=world.cache_root, device=CPU, seed=0) for model in models]
-    splits = [_prepared(model, source, world) for model in loaded]
+    splits = [prepared(model, source, world) for model in loaded]
     first, second = shared_queries(splits[0], splits[1])
     if left := len(splits[0].images) + len(splits[1].images) - 2 * len(first.images):
         world.progress.note(f"{count(left, 'picture')} left out, which only one of the models can take")
@@ -79,18 +76,3 @@ def _query(split: Split, index: int) -> tuple[str, ...]:
 
 def _part(split: Split, indices: Sequence[int]) -> Split:
     return Split(split.name, tuple(split.images[index] for index in indices), split.pixels.subset(indices))
-
-
-def _prepared(model: ClipModel, source: DataSource, world: World) -> Split:
-    split, report = prepare_test(
-        source,
-        model.preprocess,
-        cache_root=world.cache_root,
-        stores=world.open,
-        progress=world.progress,
-        field="--data",
-        limits=Limits(model.tokenize, model.context_length),
-    )
-    for note in bad_rows_notes(report):
-        world.progress.note(note)
-    return split

@@ -8,7 +8,9 @@ import torch
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
 from finetune_trainer.data.prepare import Limits, prepare_test
+from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.measure import measure, resolve_ks
+from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.data import bad_rows_notes
 from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
@@ -25,19 +27,27 @@ def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | Non
     """
     device = ready_device(world)
     loaded = load_model(model, stores=world.open, cache_root=world.cache_root, device=device, seed=0)
+    split = prepared(loaded, source, world)
+    resolved, notes = resolve_ks(ks, len(split.images))
+    for note in notes:
+        world.progress.note(note)
+    return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
+
+
+def prepared(model: ClipModel, source: DataSource, world: World) -> Split:
+    """All of `source` as `model` sees it; bad rows are told. Raises FinetuneError, naming --data."""
     split, report = prepare_test(
         source,
-        loaded.preprocess,
+        model.preprocess,
         cache_root=world.cache_root,
         stores=world.open,
         progress=world.progress,
         field="--data",
-        limits=Limits(loaded.tokenize, loaded.context_length),
+        limits=Limits(model.tokenize, model.context_length),
     )
-    resolved, notes = resolve_ks(ks, len(split.images))
-    for note in (*bad_rows_notes(report), *notes):
+    for note in bad_rows_notes(report):
         world.progress.note(note)
-    return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
+    return split
 
 
 def ready_device(world: World) -> torch.device:
