@@ -1,8 +1,5 @@
 """`finetune weights fetch`: what is wrong with its arguments is told before torch is imported."""
 
-import subprocess
-import sys
-
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +7,7 @@ from finetune_sdk.cli.main import finetune
 from finetune_sdk.cli.weights import lines_for_run, parse_model
 from finetune_sdk.errors import UsageError
 from finetune_sdk.strict_yaml import read_yaml
+from tests.support.light_start import output_of_light
 
 WRONG = {
     "a tag without its architecture": ("laion400m_e31", "such as ViT-B-16:laion400m_e31, "),
@@ -44,10 +42,4 @@ def test_the_lines_for_a_run_read_as_the_uri(uri: str) -> None:
 
 
 def test_help_imports_no_torch() -> None:
-    program = (
-        "import sys; from finetune_sdk.cli.main import main; main(['weights', 'fetch', '--help']);"
-        "sys.exit(not {'torch', 'open_clip', 'finetune_trainer'}.isdisjoint(sys.modules))"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    assert "finetune weights fetch ViT-B-32-quickgelu:openai" in ended.stdout
+    assert "finetune weights fetch ViT-B-32-quickgelu:openai" in output_of_light("weights", "fetch", "--help")

@@ -10,6 +10,8 @@ from finetune_sdk.api.types import Cell, ColumnName, Fraction, SpecModel, Uri
 DataFormat = Literal[
     "auto", "csv", "tsv", "jsonl", "parquet", "coco", "karpathy", "flickr", "docarray", "webdataset", "folder"
 ]
+MAX_BAD_FRACTION = 0.01
+"""Of rows, pictures or texts that may be unusable, where nobody says otherwise."""
 
 
 class Columns(SpecModel):
@@ -51,7 +53,7 @@ class Data(SpecModel):
     """What checkpoints are chosen by. Absent: taken from train."""
     test: DataSource | None = None
     """What the figures before and after are measured on, and nothing else."""
-    max_bad_fraction: Fraction = 0.01
+    max_bad_fraction: Fraction = MAX_BAD_FRACTION
     """The share of rows that may be unusable before the run fails with DataInvalid."""
     leakage: Literal["drop", "report"] = "drop"
     """Training pictures that are also in test or validation: drop them from train, or only report them."""

@@ -52,10 +52,6 @@ class Cluster:
         assert "would violate PodSecurity" not in done.stderr
         return done.stdout
 
-    def learn_of_runs(self) -> None:
-        """The CRD without helm: then releases are installed with crds.install=false."""
-        self.kube.learn_of_runs()
-
     @contextlib.contextmanager
     def namespace(self) -> Iterator[str]:
         """One of its own that enforces the restricted standard and warns of it; it goes in the background."""

@@ -32,5 +32,5 @@ def without_crd(bare: Cluster) -> Cluster:
 @pytest.fixture
 def cluster(bare: Cluster) -> Cluster:
     """A cluster that knows runs; releases are installed with crds.install=false."""
-    bare.learn_of_runs()
+    bare.kube.learn_of_runs()
     return bare

@@ -21,7 +21,7 @@ ENV = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "finetune-env"
 @pytest.fixture(scope="module")
 def limited(bare: Cluster) -> Iterator[Cluster]:
     """A cluster with the policy, once it is in force."""
-    bare.learn_of_runs()
+    bare.kube.learn_of_runs()
     enforce(bare)
     yield bare
     bare.kube("delete", "-f", str(POLICY))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from finetune_sdk.api.data import Data, DataSource
+from finetune_sdk.api.data import MAX_BAD_FRACTION, Data, DataSource
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.captions import count_truncated
 from finetune_trainer.data.decode import FORMATS, MOST_PIXELS
@@ -118,7 +118,7 @@ def prepare_test(
     cache_root: Path,
     stores: Stores,
     progress: Progress,
-    max_bad_fraction: float = 0.01,
+    max_bad_fraction: float = MAX_BAD_FRACTION,
     field: str = "data.test",
     limits: Limits | None = None,
 ) -> tuple[Split, DataReport]:

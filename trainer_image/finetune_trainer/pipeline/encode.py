@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import Compose
 
-from finetune_sdk.api.data import DataSource
+from finetune_sdk.api.data import MAX_BAD_FRACTION, DataSource
 from finetune_sdk.api.model import Model
 from finetune_sdk.errors import DataInvalid, WeightsInvalid
 from finetune_trainer.data.ahead import ahead
@@ -32,8 +32,6 @@ from finetune_trainer.progress import Progress
 from finetune_trainer.records import Problem
 from finetune_trainer.report.text import count
 
-MOST_BAD = 0.01
-"""The share of pictures or texts that may be left out: as of a run's data, unless it says otherwise."""
 TEXTS = 256
 """In a batch."""
 
@@ -69,8 +67,8 @@ class Judged:
 
     def check(self, total: int) -> None:
         """Raises DataInvalid where too many of `total` are bad."""
-        if self.bad > MOST_BAD * total:
-            allowed = f"the {MOST_BAD:.0%} that is left out"
+        if self.bad > MAX_BAD_FRACTION * total:
+            allowed = f"the {MAX_BAD_FRACTION:.0%} that is left out"
             raise too_many_bad(self.called, self.read, self.problems, self.kinds, allowed, "or take them out")
 
     def notes(self) -> list[str]:
@@ -84,7 +82,7 @@ class Judged:
 def encode_source(model: Model, source: DataSource, shown: str, field_name: str, world: World) -> Vectors:
     """The vectors of a source's pictures. `shown`: the source as its user wrote it, as `open_pictures` takes it.
 
-    Raises FinetuneError: DataInvalid for a source without pictures, or where more than MOST_BAD of them are broken.
+    Raises FinetuneError: DataInvalid for a source without pictures, or with more broken ones than may be left out.
     """
     rows = open_pictures(field_name, source, shown, world.open)
     for note in rows.notes:
