@@ -78,7 +78,9 @@ def _lives(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
-    return _stat(pid)[:1] not in ([], ["Z"])
+    stat = _stat(pid)
+    # Where threads are still on their way out, their first one is a zombie and the process's ports are taken.
+    return bool(stat) and not (stat[0] == "Z" and int(stat[17]) <= 1)
 
 
 def _began(pid: int) -> int:

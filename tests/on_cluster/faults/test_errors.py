@@ -75,7 +75,7 @@ def test_the_api_server_restarts(world: World, parts: Parts) -> None:
         command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
         parts.kill("kube-apiserver")
         parts.start("kube-apiserver", *command)
-        until(lambda: answers(world), CONVERGES_SECONDS, lambda: "the API server does not come back")
+        until(lambda: answers(world), CONVERGES_SECONDS, parts.told)
         kubelet.ends = True
         if world.operators[0].poll() is not None:  # it could not renew its lease: its Deployment starts another
             world.start_anew()
