@@ -14,7 +14,7 @@ WORKERS ?= $(OMP_NUM_THREADS)
 CLUSTER_WORKERS ?= 4
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help setup demo test test-local test-long on-cluster cluster cluster-down lint types imports unit integration drift constraints schema clean
+.PHONY: help setup demo test test-local test-long on-cluster on-gpu cluster cluster-down lint types imports unit integration drift constraints schema clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ integration: setup ## Real storage servers, real training, a real browser
 on-cluster: setup ## A real Kubernetes with a real node: the operator by its chart, real training (root on Debian 12+)
 	$(BIN)/python -m tests.cluster.images
 	$(PYTEST) -n $(CLUSTER_WORKERS) tests/on_cluster
+
+on-gpu: setup ## On a machine with a CUDA device: runs, their resumption, memory and figures there
+	$(PYTEST) -n $(WORKERS) tests/on_gpu/test_runs.py tests/on_gpu/test_figures.py
+	$(BIN)/python -m pytest tests/on_gpu/test_memory.py
 
 test-long: setup ## The long sweeps of which `make test` holds a sample: generated specs, kills of operator and trainer
 	FINETUNE_TEST_LONG=1 $(PYTEST) tests/on_cluster/crd tests/on_cluster/faults tests/integration/test_run_kills.py

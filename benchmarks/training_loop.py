@@ -4,9 +4,12 @@
 
 The loop reads a picture cache through the real loader and leaves metrics and progress. The bare step is what one would
 write by hand: open_clip's module and loss, AdamW, clipping. Same weights, pairs, loss, optimizer and dtype, and losses
-within 1 % are asserted. No checkpoint is saved: what those cost is measured for itself.
+within 1 % are asserted. No checkpoint is saved: what those cost is measured for itself. It runs where a run would, on a
+GPU where there is one: there in batches of 256, with the precision and the loader that a run has on it, and held
+against a bare step that need not be reproducible.
 """
 
+import os
 import statistics
 import tempfile
 import time
@@ -30,16 +33,18 @@ from finetune_trainer.data.pixels import PixelWriter
 from finetune_trainer.data.types import Image, Split
 from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.clip import ClipModel, Preprocess
-from finetune_trainer.pipeline.hardware import keep_freed_memory
+from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
+from finetune_trainer.pipeline.training import MAX_WORKERS
 from finetune_trainer.training.defaults import DeviceTraits, ResolvedTraining, model_traits, resolve_training
 from finetune_trainer.training.loop import Cadence, TrainJob, train
+from finetune_trainer.training.precision import autocast_of, device_capability, make_deterministic
 from finetune_trainer.training.schedule import learning_rate
 from support import TRIALS, arguments, describe_machine, finish, spread
 
 GOAL = 0.97
 """Steps a second of the loop, as a share of the bare step's."""
-BATCH = 8
-N_PICTURES = 256
+BATCH = {"cpu": 8, "cuda": 256}
+N_PICTURES = 1024
 TINY: dict[str, Any] = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 64, "layers": 2, "width": 128, "patch_size": 16},
@@ -96,7 +101,12 @@ def make_split(folder: Path, preprocess: Preprocess) -> Split:
 def run_loop(model: ClipModel, split: Split, resolved: ResolvedTraining, folder: Path, steps: int) -> Listener:
     """The product: `train` until `steps` steps are done."""
     batches = TrainBatches(
-        split, model.tokenize, model.preprocess, seed=resolved.seed, batch_size=resolved.batch_size, workers=2
+        split,
+        model.tokenize,
+        model.preprocess,
+        seed=resolved.seed,
+        batch_size=resolved.batch_size,
+        workers=min(MAX_WORKERS, os.cpu_count() or 1),
     )
     job = TrainJob(model, batches, resolved, lambda _model, _step: (0.0, {}), Cadence(None, None))
     store = open_store((folder / "output").as_uri())
@@ -114,6 +124,7 @@ def run_bare(model: ClipModel, pairs: list[tuple[Tensor, Tensor]], resolved: Res
     """The least that trains the same."""
     module: Any = model.module
     module.train()
+    autocast = autocast_of(resolved.precision, pairs[0][0].device)
     named = dict(module.named_parameters())
     plain = [name for name, value in named.items() if value.ndim < 2 or "positional" in name]
     groups = [
@@ -131,8 +142,10 @@ def run_bare(model: ClipModel, pairs: list[tuple[Tensor, Tensor]], resolved: Res
                 warmup_steps=resolved.warmup_steps,
                 total_steps=resolved.total_steps,
             )
-        texts = module.encode_text(tokens, normalize=True)
-        loss = loss_of(module.encode_image(images, normalize=True), texts, module.logit_scale.exp())
+        with autocast():
+            texts = module.encode_text(tokens, normalize=True)
+            pictures = module.encode_image(images, normalize=True)
+        loss = loss_of(pictures.float(), texts.float(), module.logit_scale.exp())
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(module.parameters(), resolved.clip_norm)
         optimizer.step()
@@ -144,22 +157,24 @@ def run_bare(model: ClipModel, pairs: list[tuple[Tensor, Tensor]], resolved: Res
         return Listener(log, len(pairs), ends, losses)
 
 
-def compare(folder: Path, *, quick: bool) -> tuple[list[float], list[float], float]:
+def compare(folder: Path, device: torch.device, *, quick: bool) -> tuple[list[float], list[float], float]:
     """Seconds a step of the loop and of the bare step, a pair a trial, and how far their losses are apart."""
     warm, timed, trials = (2, 3, 2) if quick else (5, 20, TRIALS)
     config = TINY if quick else open_clip.get_model_config("ViT-B-32")
     base = assemble(config, {}, name="ViT-B-32", source="random", files=None)
+    base.module.to(device)
     split = make_split(folder, base.preprocess)
-    training = Training(steps=warm + timed + 1, batch_size=BATCH)
-    resolved, _ = resolve_training(
-        training, every=10**9, n_images=N_PICTURES, model=model_traits(base), device=DeviceTraits("cpu")
-    )
+    training = Training(steps=warm + timed + 1, batch_size=BATCH[device.type])
+    traits = DeviceTraits(device.type, device_capability(device))
+    resolved, _ = resolve_training(training, every=10**9, n_images=N_PICTURES, model=model_traits(base), device=traits)
     ours, theirs, apart = [], [], 0.0
     for trial in range(trials):
         place = folder / str(trial)
         place.mkdir()
+        make_deterministic(device, os.environ)
         loop = run_loop(deepcopy(base), split, resolved, place, warm + timed)
-        pairs = load_pairs(base, split, warm + timed)
+        pairs = load_pairs(base, split, resolved.batch_size, warm + timed, device)
+        torch.use_deterministic_algorithms(False)
         bare = run_bare(deepcopy(base), pairs, resolved)
         ours.append((loop.ends[-1] - loop.ends[warm - 1]) / timed)
         theirs.append((bare.ends[-1] - bare.ends[warm - 1]) / timed)
@@ -168,21 +183,28 @@ def compare(folder: Path, *, quick: bool) -> tuple[list[float], list[float], flo
     return ours, theirs, apart
 
 
-def load_pairs(model: ClipModel, split: Split, steps: int) -> list[tuple[Tensor, Tensor]]:
-    """The same pairs as the loop's, as tensors in memory."""
-    batches = TrainBatches(split, model.tokenize, model.preprocess, seed=0, batch_size=BATCH, workers=0)
-    return [(normalise(batch.images, model.preprocess), batch.tokens) for batch in batches.iterate(0, steps)]
+def load_pairs(
+    model: ClipModel, split: Split, batch_size: int, steps: int, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """The same pairs as the loop's, as tensors in the device's memory."""
+    batches = TrainBatches(split, model.tokenize, model.preprocess, seed=0, batch_size=batch_size, workers=4)
+    return [
+        (normalise(batch.images.to(device), model.preprocess), batch.tokens.to(device))
+        for batch in batches.iterate(0, steps)
+    ]
 
 
 def main() -> None:
     quick = arguments(__doc__ or "").quick
-    keep_freed_memory(torch.device("cpu"))  # as every run on a CPU does; it serves both sides
+    device, where = choose_device(os.environ, gpus_wished=1)
+    print(where, flush=True)
+    keep_freed_memory(device)  # as every run on a CPU does; it serves both sides
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs, apart = compare(Path(folder), quick=quick)
+        ours, theirs, apart = compare(Path(folder), device, quick=quick)
     assert apart < 0.01, f"the losses are {apart:.2%} apart: the two sides do not do the same"
     ratios = [bare / loop for loop, bare in zip(ours, theirs, strict=True)]
     figures = {
-        "machine": describe_machine("torch", "open_clip_torch"),
+        "machine": {**describe_machine("torch", "open_clip_torch"), "device": where},
         "quick": quick,
         "loop_s_per_step": spread(ours),
         "bare_s_per_step": spread(theirs),

@@ -20,6 +20,7 @@ from finetune_sdk.api.model import Model
 from finetune_sdk.api.training import Freeze
 from finetune_sdk.errors import TrainerError
 from finetune_sdk.storage import open_store
+from finetune_trainer.model import export
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.digest import weights_digest
 from finetune_trainer.model.export import check_export
@@ -64,7 +65,9 @@ def exported(model: ClipModel, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_five_steps_then_a_fresh_process(tmp_path: Path, kind: Kind) -> None:
+def test_five_steps_then_a_fresh_process(tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which answers with the same bits, on machines where equal work gives equal bits."""
+    monkeypatch.setattr(export, "FLOAT32_TOLERANCE", 0.0)
     model = tiny_model(kind, folder=tmp_path)
     freeze(model, Freeze.model_validate(FROZEN.get(kind, {})))
     trained = {name for name, value in model.module.named_parameters() if value.requires_grad}
@@ -120,6 +123,16 @@ def test_an_export_that_differs_in_one_weight_is_told(tmp_path: Path) -> None:
     state = load_file(folder / WEIGHTS)
     state["visual.proj"][0, 0] += 1e-3
     save_file(state, folder / WEIGHTS)
+    with pytest.raises(TrainerError, match="open_clip reads other weights than the model's"):
+        check_export(folder, model, images(model), model.tokenize(CAPTIONS))
+
+
+def test_an_export_with_another_activation_is_told(tmp_path: Path) -> None:
+    model = tiny_model("quickgelu")
+    folder = exported(model, tmp_path / "m")
+    document = json.loads((folder / CONFIG).read_text())
+    document["model_cfg"]["quick_gelu"] = False
+    (folder / CONFIG).write_text(json.dumps(document))
     with pytest.raises(TrainerError, match=r"image_embeddings differ by up to \d"):
         check_export(folder, model, images(model), model.tokenize(CAPTIONS))
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.long import seeds
-from tests.support.runs import digests, finetune, make_run, outcome, stage_of, start_finetune, wait_until
+from tests.support.runs import digests, finetune, has_step, make_run, outcome, stage_of, start_finetune, wait_until
 
 STEPS = 14
 SPEC: dict[str, Any] = {
@@ -40,16 +40,6 @@ def copy_inputs(folder: Path, undisturbed: Path) -> Path:
     for name in ("base", "pictures", "captions.csv"):
         (folder / name).symlink_to(undisturbed / name)
     return make_run(folder, **SPEC)
-
-
-def has_step(output: Path, step: int) -> Callable[[], bool]:
-    """Whether a checkpoint of that step or a later one is whole."""
-
-    def reached() -> bool:
-        steps = [int(path.parent.name.removeprefix("step-")) for path in output.glob("checkpoints/*/manifest.json")]
-        return max(steps, default=0) >= step
-
-    return reached
 
 
 def at_stage(output: Path, stage: str) -> Callable[[], bool]:

@@ -108,6 +108,16 @@ def stage_of(output: Path) -> str | None:
     return stage
 
 
+def has_step(output: Path, step: int) -> Callable[[], bool]:
+    """Whether a checkpoint of that step or a later one is whole."""
+
+    def reached() -> bool:
+        steps = [int(path.parent.name.removeprefix("step-")) for path in output.glob("checkpoints/*/manifest.json")]
+        return max(steps, default=0) >= step
+
+    return reached
+
+
 def outcome(output: Path) -> Mapping[str, Any]:
     """result.json."""
     document: Mapping[str, Any] = json.loads((output / "result.json").read_bytes())

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.functional import resized_crop
+from torchvision.transforms.v2 import functional as tensors
 
 from finetune_trainer.data.augment import Box, crop_box, train_pixels
 from finetune_trainer.data.pixels import WHOLE_ASPECT
@@ -73,11 +74,15 @@ def test_the_crop_depends_on_seed_epoch_and_image_only() -> None:
     assert crop_box(0, 0, 0, 255, 340) == boxes[0]
 
 
+@pytest.mark.parametrize("size", [(32, 24), (50, 61), (75, 80)], ids=["smaller", "as it is", "larger"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-def test_cropped_pixels_have_the_bits_of_torchvisions_resized_crop(interpolation: str) -> None:
+def test_cropped_pixels_have_the_bits_of_torchvisions_resized_crop(interpolation: str, size: tuple[int, int]) -> None:
     whole = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     whole.setflags(write=False)
     box = Box(3, 5, 50, 61)
-    theirs = resized_crop(Image.fromarray(whole), *box, [32, 24], InterpolationMode(interpolation))
-    ours = train_pixels(whole, box, (32, 24), "bicubic" if interpolation == "bicubic" else "bilinear")
-    assert np.array_equal(ours, np.asarray(theirs))
+    ours = train_pixels(whole, box, size, "bicubic" if interpolation == "bicubic" else "bilinear")
+    tensor = torch.from_numpy(whole.copy()).permute(2, 0, 1)
+    theirs = tensors.resized_crop(tensor, *box, [*size], InterpolationMode(interpolation), antialias=True)
+    assert np.array_equal(ours, theirs.permute(1, 2, 0))
+    pillows = resized_crop(Image.fromarray(whole), *box, [*size], InterpolationMode(interpolation))
+    assert np.abs(ours.astype(int) - np.asarray(pillows)).max() <= 2

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from finetune_sdk.errors import FinetuneError, GpuUnavailable, InvalidSpec
-from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes
+from finetune_sdk.errors import FinetuneError, GpuUnavailable, InvalidSpec, OutOfGpuMemory
+from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, device_memory, hardware_notes
 
 CPU = torch.device("cpu")
 CASES = {
@@ -37,3 +37,29 @@ def test_only_other_hardware_is_worth_a_note() -> None:
     (note,) = hardware_notes(here.model_copy(update={"threads": here.threads + 1}), here)
     assert f"threads {here.threads + 1}, now {here.threads}" in note
     assert "the last bits may differ" in note
+
+
+OUT_OF_MEMORY = {
+    "torch": torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which 9.50 MiB "
+        "is free. Process 7 has 139 GiB memory in use. Of the allocated memory 1 GiB is allocated by PyTorch.\nMore"
+    ),
+    "the driver": RuntimeError("CUDA error: out of memory\nSearch for it in the CUDA documentation"),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+}
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY.values(), ids=OUT_OF_MEMORY)
+def test_memory_that_ran_out_is_told_with_what_would_help(error: RuntimeError) -> None:
+    with (
+        pytest.raises(OutOfGpuMemory, match="a smaller model, or a GPU with more") as told,
+        device_memory(),
+    ):
+        raise error
+    assert "Process" not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_other_errors_of_a_device_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="illegal memory access"), device_memory():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")

@@ -111,7 +111,8 @@ class TrainBatches:
         captions = torch.tensor([self._caption(*place) for place in zip(images.tolist(), epochs.tolist(), strict=True)])
         return Batch(
             step=step,
-            images=torch.empty((self._batch_size, *self._preprocess.size, 3), dtype=torch.uint8),
+            # Colour by colour in memory: as they come from the resizing, and as the model takes them.
+            images=torch.empty((self._batch_size, 3, *self._preprocess.size), dtype=torch.uint8).permute(0, 2, 3, 1),
             tokens=self._tokens[captions].long(),
             image_ids=torch.from_numpy(images),
             caption_ids=captions,
@@ -123,7 +124,7 @@ class TrainBatches:
         return self._number[captions[caption_of(self._seed, image, epoch, len(captions))]]
 
     def _fill(self, batch: Batch, hand: slice) -> None:
-        """Crop and resize the batch's images in `hand`; Pillow lets other threads run meanwhile."""
+        """Crop and resize the batch's images in `hand`; most of it lets other threads run."""
         n = len(self._split.images)
         images = batch.images.numpy()  # the same memory
         for slot in range(self._batch_size)[hand]:

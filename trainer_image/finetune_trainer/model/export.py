@@ -12,25 +12,32 @@ from torch.nn import functional as F
 
 from finetune_sdk.errors import TrainerError
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.digest import weights_digest
 from finetune_trainer.model.fresh import CAPTIONS, ask
 
-HUGGINGFACE_TOLERANCE = 1e-5
+FLOAT32_TOLERANCE = 1e-5
 """the same float32 arithmetic, in kernels of another order."""
 ONNX_TOLERANCE, ONNX_COSINE = 1e-4, 0.9999
 """another runtime."""
 
 
 def check_export(folder: Path, model: ClipModel, sample_images: Tensor, sample_tokens: Tensor) -> None:
-    """Reload `folder` in a fresh process with plain open_clip and compare it with `model`, both on CPU, bit by bit.
+    """Reload `folder` in a fresh process with plain open_clip and compare it with `model`.
+
+    Weights, tokens and preprocessing are compared bit by bit. So are embeddings on most machines, but not all: with
+    equal weights, an Intel Xeon gave last bits of its own to each of two processes. They may differ by 1e-5 at most.
 
     `model` holds the exported weights. sample_images (n, 3, H, W) float32, normalised; sample_tokens (n, T) int64.
-    Raises TrainerError, with the largest difference, where embeddings, tokens or preprocessing are not equal.
+    Raises TrainerError, with the largest difference.
     """
     samples = {"images": sample_images.cpu().float().contiguous(), "tokens": sample_tokens.cpu().contiguous()}
     found = ask("reopen", "open_clip", folder, samples, {"captions": json.dumps(CAPTIONS)})
-    expected = _embeddings(model, samples) | {"tokens": model.tokenize(list(CAPTIONS))}
-    for name, value in expected.items():
-        _compare(folder, name, value, found.tensors[name])
+    if found.metadata["weights"] != weights_digest(model.module.state_dict()):
+        raise TrainerError(f"{folder.name}: open_clip reads other weights than the model's")
+    if not torch.equal(model.tokenize(list(CAPTIONS)), found.tensors["tokens"]):
+        raise TrainerError(f"{folder.name}: open_clip's tokenizer reads captions otherwise")
+    for name, value in _embeddings(model, samples).items():
+        _compare(folder, f"open_clip's {name}", value, found.tensors[name], FLOAT32_TOLERANCE)
     preprocess = json.loads(found.metadata["preprocess"])
     ours = {"mode": "RGB", **asdict(model.preprocess)}
     if _plain(preprocess) != _plain(ours):
@@ -45,7 +52,7 @@ def check_huggingface_export(folder: Path, model: ClipModel, sample_images: Tens
     samples = {"images": sample_images.cpu().float().contiguous(), "tokens": sample_tokens.cpu().contiguous()}
     found = ask("reopen_huggingface", "transformers", folder, samples, {"captions": json.dumps(CAPTIONS)})
     for name, value in _embeddings(model, samples).items():
-        _compare_nearly(folder, f"transformers' {name}", value, found.tensors[name], HUGGINGFACE_TOLERANCE)
+        _compare(folder, f"transformers' {name}", value, found.tensors[name], FLOAT32_TOLERANCE)
     tokens, theirs = model.tokenize(list(CAPTIONS)), found.tensors["tokens"]
     if not torch.equal(tokens, theirs):
         wrong = next(caption for caption, *ids in zip(CAPTIONS, tokens, theirs, strict=True) if not torch.equal(*ids))
@@ -61,7 +68,7 @@ def check_onnx_export(folder: Path, model: ClipModel, sample_images: Tensor, sam
     found = ask("reopen_onnx", "onnxruntime", folder, samples, {})
     for name, value in _embeddings(model, samples).items():
         for part, expected in ((name, value), (f"{name}_of_one", value[:1])):
-            _compare_nearly(folder, f"onnxruntime's {part}", expected, found.tensors[part], ONNX_TOLERANCE)
+            _compare(folder, f"onnxruntime's {part}", expected, found.tensors[part], ONNX_TOLERANCE)
             least = float(F.cosine_similarity(expected, found.tensors[part]).min())
             if least < ONNX_COSINE:
                 raise TrainerError(f"{folder.name}: onnxruntime's {part} have a cosine of {least:.6f} with the model's")
@@ -77,14 +84,6 @@ def _embeddings(model: ClipModel, samples: dict[str, Tensor]) -> dict[str, Tenso
         }
 
 
-def _compare(folder: Path, name: str, expected: Tensor, found: Tensor) -> None:
-    if expected.shape != found.shape:
-        raise TrainerError(f"{folder.name}: open_clip's {name} are {tuple(found.shape)}, not {tuple(expected.shape)}")
-    if not torch.equal(expected, found):
-        worst = float((expected.double() - found.double()).abs().max())
-        raise TrainerError(f"{folder.name}: open_clip's {name} differ by up to {worst:.3g} from the model's")
-
-
 def _plain(document: dict[str, Any]) -> dict[str, Any]:
     """As JSON sees it: a size of one number means a square."""
     plain: dict[str, Any] = json.loads(json.dumps(document))
@@ -92,7 +91,7 @@ def _plain(document: dict[str, Any]) -> dict[str, Any]:
     return plain | {"size": [size, size] if isinstance(size, int) else size}
 
 
-def _compare_nearly(folder: Path, what: str, expected: Tensor, found: Tensor, tolerance: float) -> None:
+def _compare(folder: Path, what: str, expected: Tensor, found: Tensor, tolerance: float) -> None:
     ours, theirs = F.normalize(expected.double(), dim=-1), F.normalize(found.double(), dim=-1)
     worst = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")
     if not worst <= tolerance:

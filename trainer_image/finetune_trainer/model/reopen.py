@@ -1,7 +1,7 @@
 """Open an exported folder as its users will: a fresh process, the folder as working directory, open_clip alone.
 
-`python -m finetune_trainer.model.reopen SAMPLES ANSWERS THREADS`: samples in, embeddings and preprocessing out. Both
-files are safetensors; captions and preprocessing travel as JSON in their metadata.
+`python -m finetune_trainer.model.reopen SAMPLES ANSWERS THREADS`: samples in, embeddings, preprocessing and the
+weights' digest out. Both files are safetensors; captions and preprocessing travel as JSON in their metadata.
 """
 
 import json
@@ -12,6 +12,8 @@ import open_clip
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+from finetune_trainer.model.digest import weights_digest
 
 MODEL = "local-dir:."
 
@@ -30,8 +32,11 @@ def main(samples: str, answers: str, threads: str) -> None:
             "text_embeddings": model.encode_text(tokens),
             "tokens": open_clip.get_tokenizer(MODEL)(captions),
         }
-    preprocess = json.dumps(model.visual.preprocess_cfg, sort_keys=True)
-    save_file({name: value.clone().contiguous() for name, value in found.items()}, answers, {"preprocess": preprocess})
+    seen = {
+        "preprocess": json.dumps(model.visual.preprocess_cfg, sort_keys=True),
+        "weights": weights_digest(model.state_dict()),
+    }
+    save_file({name: value.clone().contiguous() for name, value in found.items()}, answers, seen)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from finetune_trainer.pipeline.begin import known_record
 from finetune_trainer.pipeline.costs import Costs, estimate
 from finetune_trainer.pipeline.data import room_of
 from finetune_trainer.pipeline.documents import read_document
-from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
+from finetune_trainer.pipeline.hardware import choose_device, device_memory, keep_freed_memory
 from finetune_trainer.pipeline.layout import PREPARE
 from finetune_trainer.pipeline.training import check_training
 from finetune_trainer.pipeline.world import World
@@ -41,6 +41,7 @@ class Checked:
     """Tokens that the model reads of a caption."""
 
 
+@device_memory()
 def check_run(run: FinetuneRun, world: World) -> Checked:
     """Read all data, load the model and try a step whose result is thrown away.
 

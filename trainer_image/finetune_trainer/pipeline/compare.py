@@ -10,7 +10,7 @@ from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.measure import changes, measure, resolve_ks
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.evaluate import prepared, ready_device
-from finetune_trainer.pipeline.hardware import CPU
+from finetune_trainer.pipeline.hardware import CPU, device_memory
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation, MetricChange
 from finetune_trainer.report.text import count
@@ -28,6 +28,7 @@ class Comparison(Schema):
     """By metric: `before` is the first model's recall, `after` the second's."""
 
 
+@device_memory()
 def compare_models(
     models: tuple[Model, Model], source: DataSource, ks: Sequence[int] | None, world: World
 ) -> Comparison:

@@ -26,6 +26,7 @@ from finetune_trainer.evaluation.encode import BATCH, encode_captions, encode_pi
 from finetune_trainer.model.clip import ClipModel, Preprocess
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.evaluate import ready_device
+from finetune_trainer.pipeline.hardware import device_memory
 from finetune_trainer.pipeline.vectors import Origin, Vectors
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.progress import Progress
@@ -79,6 +80,7 @@ class Judged:
         return [f"{self.bad} of {self.read} are left out", *named]
 
 
+@device_memory()
 def encode_source(model: Model, source: DataSource, shown: str, field_name: str, world: World) -> Vectors:
     """The vectors of a source's pictures. `shown`: the source as its user wrote it, as `open_pictures` takes it.
 
@@ -91,6 +93,7 @@ def encode_source(model: Model, source: DataSource, shown: str, field_name: str,
     return encode_pictures(loaded, rows, field_name, device=device, progress=world.progress)
 
 
+@device_memory()
 def encode_text_file(model: Model, uri: str, column: str | None, field_name: str, world: World) -> Vectors:
     """The vectors of a text file's lines, or of a table's column. Raises FinetuneError, as `encode_source` does."""
     texts = read_texts(field_name, uri, column, world.open)

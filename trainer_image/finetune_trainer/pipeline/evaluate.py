@@ -13,12 +13,13 @@ from finetune_trainer.evaluation.measure import measure, resolve_ks
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.data import bad_rows_notes
-from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
+from finetune_trainer.pipeline.hardware import choose_device, device_memory, keep_freed_memory
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation
 from finetune_trainer.training.precision import make_deterministic
 
 
+@device_memory()
 def evaluate_by_itself(model: Model, source: DataSource, ks: Sequence[int] | None, world: World) -> Evaluation:
     """Measure `model` on all of `source`, at `ks` (None: 1, 5 and 10 as far as there are candidates).
 

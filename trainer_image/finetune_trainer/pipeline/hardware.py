@@ -4,14 +4,16 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from finetune_sdk.errors import GpuUnavailable, InvalidSpec
+from finetune_sdk.errors import GpuUnavailable, InvalidSpec, OutOfGpuMemory
 from finetune_trainer.records import Hardware
+from finetune_trainer.training.memory import brief, is_out_of_memory
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
@@ -53,6 +55,19 @@ def choose_device(env: Mapping[str, str], gpus_wished: int, *, ordered: bool = F
         "no GPU found" if found == "cpu" else torch.cuda.get_device_name() if found == "cuda" else "Apple GPU, float32"
     )
     return torch.device(found), f"device {found}: {why}"
+
+
+@contextmanager
+def device_memory() -> Iterator[None]:
+    """Raises OutOfGpuMemory, with what would help, where the model or its work does not fit the device."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfGpuMemory(
+            f"the GPU's memory ran out: use a smaller model, or a GPU with more that is free ({brief(error)})"
+        ) from error
 
 
 def describe_hardware(device: torch.device) -> Hardware:

@@ -24,7 +24,13 @@ from finetune_trainer.pipeline.figures import (
     select_stage,
     validate_with,
 )
-from finetune_trainer.pipeline.hardware import choose_device, describe_hardware, hardware_notes, keep_freed_memory
+from finetune_trainer.pipeline.hardware import (
+    choose_device,
+    describe_hardware,
+    device_memory,
+    hardware_notes,
+    keep_freed_memory,
+)
 from finetune_trainer.pipeline.journal import Journal
 from finetune_trainer.pipeline.log import LogTail, logger_of
 from finetune_trainer.pipeline.owner import claim
@@ -92,7 +98,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
 def _guarded(attempt: Attempt) -> Finished:
     """Whatever ends an attempt is told in storage too, as far as storage can be reached."""
     try:
-        with tempfile.TemporaryDirectory(prefix="finetune-") as scratch:
+        with device_memory(), tempfile.TemporaryDirectory(prefix="finetune-") as scratch:
             return _stages(attempt, Path(scratch))
     except FinetuneError as error:
         _leave_word(attempt, error)

@@ -11,6 +11,7 @@ from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.bare import Text, open_pictures
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.pipeline.encode import encode_lines, encode_pictures, open_model
+from finetune_trainer.pipeline.hardware import device_memory
 from finetune_trainer.pipeline.vectors import AGAIN, ENDINGS, Vectors, read_vectors
 from finetune_trainer.pipeline.world import World
 
@@ -25,6 +26,7 @@ class Match:
     """The cosine, from -1 to 1."""
 
 
+@device_memory()
 def search(model: Model, source: DataSource, shown: str, sentence: str, top: int, world: World) -> list[Match]:
     """The `top` pictures nearest to `sentence`, best first; all where there are fewer. Equally near ones keep order.
 

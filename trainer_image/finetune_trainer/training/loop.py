@@ -15,7 +15,7 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Recalls, StepMetrics
 from finetune_trainer.training.defaults import ResolvedTraining
-from finetune_trainer.training.memory import Fit, fit_micro_batch, headroom
+from finetune_trainer.training.memory import Fit, brief, fit_micro_batch, headroom
 from finetune_trainer.training.state import TrainState, Validation
 from finetune_trainer.training.towers import set_training_mode
 
@@ -122,7 +122,7 @@ class _Session:
         except torch.OutOfMemoryError as error:
             raise OutOfGpuMemory(
                 "model and optimizer do not fit the device: use a smaller model, freeze a tower (training.freeze), "
-                f"or a device with more memory ({str(error).splitlines()[0]})"
+                f"or a device with more memory ({brief(error)})"
             ) from error
 
     def begin(self) -> None:
@@ -179,7 +179,7 @@ class _Session:
         micro_batch = self._state.fit.micro_batch
         return (
             f"out of memory in step {self._state.step + 1} with training.microBatchSize {micro_batch}, which fitted "
-            f"before the first step: set it to {max(1, micro_batch // 2)} and run again ({str(error).splitlines()[0]})"
+            f"before the first step: set it to {max(1, micro_batch // 2)} and run again ({brief(error)})"
         )
 
     def _restore(self) -> Fit | None:

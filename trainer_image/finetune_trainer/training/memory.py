@@ -10,6 +10,9 @@ from finetune_sdk.errors import OutOfGpuMemory
 HEADROOM_BYTES = 256 << 20
 """Held back while trying: fragmentation and validation need some memory that no single step shows."""
 
+_OUT_OF_MEMORY = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What the driver says where not even its context fits, and what cuBLAS and cuDNN say of their workspaces."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -23,8 +26,8 @@ class Fit:
 def fit_micro_batch(attempt: Callable[[Fit], None], *, start: Fit, device: str) -> Fit:
     """The first of `start`, its halves, and the same with activation checkpointing, that `attempt` gets through.
 
-    `attempt` runs a whole step with the optimizer's state in memory, changes no weights, and raises
-    torch.OutOfMemoryError where that does not fit. Raises OutOfGpuMemory, naming `device`, if one pair does not.
+    `attempt` runs a whole step with the optimizer's state in memory, changes no weights, and raises what
+    `is_out_of_memory` tells where that does not fit. Raises OutOfGpuMemory, naming `device`, if one pair does not.
     """
     for checkpointing in sorted({start.activation_checkpointing, True}):
         micro_batch = start.micro_batch
@@ -42,11 +45,23 @@ def fit_micro_batch(attempt: Callable[[Fit], None], *, start: Fit, device: str) 
 def _fits(attempt: Callable[[Fit], None], fit: Fit) -> bool:
     try:
         attempt(fit)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         return False
     finally:
         torch.cuda.empty_cache()  # nothing where there is no CUDA
     return True
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device's memory ran out: for torch itself, for the driver, or for a library like cuBLAS."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def brief(error: RuntimeError) -> str:
+    """What torch says of it, without its advice to programmers."""
+    return str(error).splitlines()[0].partition(" Process ")[0].partition(" Of the allocated ")[0]
 
 
 def headroom(device: torch.device) -> torch.Tensor:

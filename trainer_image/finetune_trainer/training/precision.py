@@ -1,5 +1,6 @@
 """Number formats and what makes equal runs equal, by device."""
 
+import warnings
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -59,6 +60,8 @@ def make_deterministic(device: torch.device, environment: MutableMapping[str, st
     if device.type != "cuda":
         return
     environment["CUBLAS_WORKSPACE_CONFIG"] = CUBLAS_WORKSPACE
+    # torch warns so where the first product is the backward pass', in a thread of its own, and then makes a context.
+    warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current CUDA context")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
     # It would fill every new tensor with NaN to show reads of unset memory: a cost for debugging.
