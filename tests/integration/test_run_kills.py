@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_asked_to_stop_it_saves_and_goes_on(tmp_path: Path, undisturbed: Path, n
     assert "ended by" in status.stdout
     assert finetune(tmp_path, "run", "-f", run).returncode == 0
     assert digests(output) == digests(undisturbed / "output-run")
+
+
+def test_pixels_kept_as_jpeg_stay_so_where_the_disk_has_grown(tmp_path: Path, undisturbed: Path) -> None:
+    """A run whose pictures are damaged by JPEG is another run, to the last bit: an attempt must not change its mind."""
+    little = {"FINETUNE_CACHE_BYTES": "1000000"}
+    places = [tmp_path / name for name in ("whole", "killed")]
+    for place in places:
+        place.mkdir()
+    whole, killed = (copy_inputs(place, undisturbed) for place in places)
+    ended = finetune(whole.parent, "run", "-f", whole, **little)
+    assert ended.returncode == 0, ended.stderr
+    assert "JPEG" in ended.stderr
+    process = start_finetune(killed.parent, "run", "-f", killed, **little)
+    wait_until(has_step(killed.parent / "output-run", 5), process, "step 5")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    shutil.rmtree(killed.parent / "cache")  # as on another machine
+    again = finetune(killed.parent, "run", "-f", killed)
+    assert again.returncode == 0, again.stderr
+    assert digests(killed.parent / "output-run") == digests(whole.parent / "output-run")
+    assert digests(whole.parent / "output-run") != digests(undisturbed / "output-run")
 
 
 def test_stopped_before_training_it_says_how_to_go_on(tmp_path: Path, undisturbed: Path) -> None:
