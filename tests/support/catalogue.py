@@ -53,6 +53,7 @@ def sizes(name: str) -> dict[str, Any]:
     return {
         "imageParameters": size.image_parameters,
         "textParameters": size.text_parameters,
+        "unusedParameters": size.unused_parameters,
         "imageSize": list(size.image_size),
         "context": size.context,
         "embedding": size.embedding,

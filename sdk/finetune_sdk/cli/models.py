@@ -12,6 +12,8 @@ from finetune_sdk.errors import UsageError
 GENERATED = "models.json"
 TRAINING_BYTES = 18
 """For each parameter: weight, gradient and AdamW's two averages in float32, and the weight once more in bfloat16."""
+UNUSED_BYTES = 4
+"""For each parameter that is loaded and not trained."""
 HEADINGS = ("ARCHITECTURE", "IMAGE", "TEXT", "PIXELS", "TOKENS", "MEMORY", "EXPORTS", "TAGS")
 
 Entry = dict[str, Any]
@@ -60,7 +62,8 @@ def memory_bytes(entry: Entry, batch: int) -> int | None:
     if entry["textParameters"] is None:
         return None
     parameters: int = entry["imageParameters"] + entry["textParameters"]
-    return TRAINING_BYTES * parameters + batch * int(entry["activationBytes"])
+    held: int = TRAINING_BYTES * parameters + UNUSED_BYTES * entry["unusedParameters"]
+    return held + batch * int(entry["activationBytes"])
 
 
 def table(entries: Iterable[Entry], batch: int) -> list[str]:

@@ -33,6 +33,8 @@ class Size:
     image_parameters: int
     text_parameters: int | None
     """None for a text tower whose config is on the hub only."""
+    unused_parameters: int
+    """Of what is loaded and never trained: CoCa's decoder."""
     image_size: tuple[int, int]
     """Height and width, in pixels."""
     context: int
@@ -49,13 +51,13 @@ def architecture_size(name: str) -> Size:
     with torch.device("meta"):
         module = build_module(config if whole else _with_a_small_text_tower(config), usual_preprocess(name), None, 0)
     image_size, context = preprocess_of(module).size, context_length_of(config)
-    counts = {"image": 0, "text": 0, "head": 0}
-    for parameter_name, parameter in module.named_parameters():
-        if not parameter_name.startswith(_DECODER):
-            counts[tower_of(parameter_name)] += parameter.numel()
+    counts = {"image": 0, "text": 0, "head": 0, "unused": 0}
+    for place, parameter in module.named_parameters():
+        counts["unused" if place.startswith(_DECODER) else tower_of(place)] += parameter.numel()
     return Size(
         image_parameters=counts["image"],
         text_parameters=counts["text"] if whole else None,
+        unused_parameters=counts["unused"],
         image_size=image_size,
         context=context,
         embedding=config["embed_dim"],
