@@ -99,6 +99,12 @@ def deep(folder: Path, _pictures: list[Picture]) -> Path:
     return folder / "a.protobuf"
 
 
+def notes(folder: Path, _pictures: list[Picture]) -> Path:
+    (folder / "set").mkdir()
+    (folder / "set" / "notes.md").write_text("nothing")
+    return folder / "set"
+
+
 def jsonl(folder: Path, pictures: list[Picture]) -> Path:
     return more.write_jsonl(folder / "a.jsonl", pictures)
 
@@ -182,7 +188,7 @@ BAD: dict[str, tuple[Write, str]] = {
         another_file({"image": [b"x"], "words": ["x"]}),
         "z.parquet has no column 'caption', as the fi",
     ),
-    "a folder without Parquet": (lambda folder, _: folder / "pictures", "no format that is known: found 12 .jpg"),
+    "a folder of notes": (notes, "no format that is known: found 1 .md"),
     # COCO
     "COCO's boxes": (
         document("a.json", {"images": [], "annotations": [{"image_id": 1, "bbox": []}]}),
@@ -269,6 +275,10 @@ BAD: dict[str, tuple[Write, str]] = {
     ),
     "an LZ4 frame of noise": (file("a.bin", b"\x04\x22\x4d\x18" + b"\xff" * 40), "a.bin is no DocumentArray"),
     "chunks nested too deep": (deep, "chunks are nested too deep"),
+    "pictures without captions": (
+        lambda _folder, pictures: pictures[0].path.parent,
+        "holds pictures and no captions: found 12 .jpg. Put each picture's captions beside it, as cat.txt",
+    ),
     "a document of text alone": (a_document(text="x"), r"a.json\[0\]: missing-image: the document holds no picture"),
     "a document of two pictures": (
         a_document(chunks=[{"uri": "a.jpg"}, {"uri": "b.jpg"}]),

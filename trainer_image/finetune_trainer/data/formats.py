@@ -21,7 +21,7 @@ from finetune_trainer.data import (
 )
 from finetune_trainer.data.files import document_of, parse_json
 from finetune_trainer.data.places import Stores, nothing_at, parent_of, pattern_of
-from finetune_trainer.data.readers import Found, Reader, Rows, Source
+from finetune_trainer.data.readers import PICTURES, Found, Reader, Rows, Source
 
 READERS: tuple[Reader, ...] = (
     table.READER,
@@ -85,6 +85,12 @@ def choose_reader(source: Source) -> Reader:
         raise DataInvalid(
             f"{source.field}.format: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
             f"Write which one as {source.field}.format"
+        )
+    if source.found.file is None and source.found.holds(*PICTURES):
+        raise DataInvalid(
+            f"{source.field}: {source.found.uri} holds pictures and no captions: found {_summary(source.found)}. Put "
+            "each picture's captions beside it, as cat.txt beside cat.jpg, or all in a metadata.csv beside them with "
+            "the columns file_name and text"
         )
     raise DataInvalid(
         f"{source.field}.format: {source.found.uri} is no format that is known: found {_summary(source.found)}. "

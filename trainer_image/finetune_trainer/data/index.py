@@ -127,9 +127,14 @@ def check_index(index: Index, field_name: str, most_bad: float, empty: str) -> N
 
 
 def too_many_bad(
-    field_name: str, rows_read: int, problems: Sequence[Problem], kinds: Mapping[str, int], allowed: str, resort: str
+    field_name: str,
+    rows_read: int,
+    problems: Sequence[Problem],
+    kinds: Mapping[str, int],
+    allowed: str,
+    resort: str | None = None,
 ) -> DataInvalid:
-    """The refusal of a source for its bad rows: the first of them, and what would help; `resort` is said last."""
+    """The refusal of a source for its bad rows: the first of them, and what would help; a `resort` is said last."""
     told = [f"  {problem.where}: {problem.kind}: {problem.detail}" for problem in problems[:MOST_TOLD]]
     bad = sum(kinds.values())
     more = bad - len(told)
@@ -140,7 +145,7 @@ def too_many_bad(
         *told,
         *([f"  and {more} more"] if more else []),
         "By kind: " + ", ".join(f"{kind} {count}" for kind, count in common),
-        "; ".join([*dict.fromkeys(remedies), resort]),
+        "; ".join(dict.fromkeys(filter(None, [*remedies, resort]))),
     ]
     return DataInvalid("\n".join(lines))
 

@@ -70,7 +70,7 @@ class Judged:
         """Raises DataInvalid where too many of `total` are bad."""
         if self.bad > MAX_BAD_FRACTION * total:
             allowed = f"the {MAX_BAD_FRACTION:.0%} that is left out"
-            raise too_many_bad(self.called, self.read, self.problems, self.kinds, allowed, "or take them out")
+            raise too_many_bad(self.called, self.read, self.problems, self.kinds, allowed)
 
     def notes(self) -> list[str]:
         """What the user should know of what was left out: all that is kept of it, a line each."""
