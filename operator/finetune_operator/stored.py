@@ -1,6 +1,8 @@
 """A stored run as this version reads it: strictly, and as far as it can where another version wrote it."""
 
 import copy
+import json
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,14 +15,24 @@ from finetune_sdk.mistakes import in_words
 from finetune_sdk.spec_paths import dotted
 
 Path = tuple[str | int, ...]
+Spec = tuple[FinetuneRunSpec | None, tuple[str, ...]]
 MOST_ERRORS = 64
 """Rounds of leaving out what is not understood."""
+KEPT_SPECS = 1024
+"""Each of some 7 kB: a run's passes mostly come soon after one another, and reading a spec is a third of a pass."""
+_STATUS_KEYS = frozenset(field.alias or name for name, field in FinetuneRunStatus.model_fields.items())
 
 
-def read_spec(document: Json) -> tuple[FinetuneRunSpec | None, tuple[str, ...]]:
+def read_spec(document: Json) -> Spec:
     """The spec and its mistakes, a sentence each. With mistakes the spec is the part that is understood, or None."""
     read: Json = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
     read["metadata"] = {"name": document["metadata"]["name"]}
+    return _read(json.dumps(read))
+
+
+@lru_cache(KEPT_SPECS)
+def _read(text: str) -> Spec:
+    read: Json = json.loads(text)
     try:
         return FinetuneRun.model_validate(read).spec, ()
     except ValidationError as error:
@@ -29,8 +41,7 @@ def read_spec(document: Json) -> tuple[FinetuneRunSpec | None, tuple[str, ...]]:
 
 def read_status(stored: Json) -> FinetuneRunStatus:
     """The stored status; one that another version wrote is read as far as this one knows it."""
-    known = {field.alias or name for name, field in FinetuneRunStatus.model_fields.items()}
-    kept = {key: value for key, value in stored.items() if key in known}
+    kept = {key: value for key, value in stored.items() if key in _STATUS_KEYS}
     try:
         return FinetuneRunStatus.model_validate(kept)
     except ValidationError as error:
