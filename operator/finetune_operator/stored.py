@@ -1,12 +1,11 @@
 """A stored run as this version reads it: strictly, and as far as it can where another version wrote it."""
 
 import copy
-import json
 from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from finetune_operator.objects import Json
 from finetune_sdk.api.run import FinetuneRun, FinetuneRunSpec
@@ -27,12 +26,12 @@ def read_spec(document: Json) -> Spec:
     """The spec and its mistakes, a sentence each. With mistakes the spec is the part that is understood, or None."""
     read: Json = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
     read["metadata"] = {"name": document["metadata"]["name"]}
-    return _read(json.dumps(read))
+    return _read(to_json(read))
 
 
 @lru_cache(KEPT_SPECS)
-def _read(text: str) -> Spec:
-    read: Json = json.loads(text)
+def _read(packed: bytes) -> Spec:
+    read: Json = from_json(packed)
     try:
         return FinetuneRun.model_validate(read).spec, ()
     except ValidationError as error:
