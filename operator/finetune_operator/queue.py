@@ -62,7 +62,8 @@ class Queue:
                 if isinstance(delay, RunKey):
                     return delay
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), delay)
+                    async with asyncio.timeout(delay):  # wait_for would make a task each time
+                        await self._changed.wait()
         return None
 
     def _next(self) -> RunKey | float | None:
