@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes import aio
+from pydantic_core import from_json
 
 from finetune_operator.metrics import Metrics
 from finetune_operator.objects import Json
@@ -103,7 +104,7 @@ class Api:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        document: Json = json.loads(await self._send(method, path, query=query, body=body, headers=headers))
+        document: Json = from_json(await self._send(method, path, query=query, body=body, headers=headers))
         return document
 
     async def _send(
