@@ -19,6 +19,8 @@ MOST_ERRORS = 64
 """Rounds of leaving out what is not understood."""
 KEPT_SPECS = 1024
 """Each of some 7 kB: a run's passes mostly come soon after one another, and reading a spec is a third of a pass."""
+KEPT_BYTES = 4096
+"""Of a spec as JSON. Larger ones, up to the schema's 64 KiB, are read each time: what is kept stays small."""
 _STATUS_KEYS = frozenset(field.alias or name for name, field in FinetuneRunStatus.model_fields.items())
 
 
@@ -26,16 +28,19 @@ def read_spec(document: Json) -> Spec:
     """The spec and its mistakes, a sentence each. With mistakes the spec is the part that is understood, or None."""
     read: Json = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
     read["metadata"] = {"name": document["metadata"]["name"]}
-    return _read(to_json(read))
+    packed = to_json(read)
+    return _read_once(packed) if len(packed) <= KEPT_BYTES else _read(packed)
 
 
-@lru_cache(KEPT_SPECS)
 def _read(packed: bytes) -> Spec:
     read: Json = from_json(packed)
     try:
         return FinetuneRun.model_validate(read).spec, ()
     except ValidationError as error:
         return _understood(read), tuple(_sentence(one) for one in error.errors())
+
+
+_read_once = lru_cache(KEPT_SPECS)(_read)
 
 
 def read_status(stored: Json) -> FinetuneRunStatus:
