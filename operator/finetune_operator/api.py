@@ -11,6 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes import aio
+from pydantic_core import from_json
 
 from finetune_operator.metrics import Metrics
 from finetune_operator.objects import Json
@@ -67,9 +68,10 @@ class Api:
         """Delete the object at `path` by `body`, DeleteOptions."""
         return await self._request("DELETE", path, body=body)
 
-    def serialize(self, typed: Any) -> Json:
-        """A typed object as JSON."""
-        document: Json = self._client.sanitize_for_serialization(typed)
+    @staticmethod
+    def serialize(typed: Any) -> Json:
+        """A typed object as JSON. The client's own way dumps each part once more for each part that it lies in."""
+        document: Json = typed.model_dump(mode="json", by_alias=True, exclude_none=True)
         return document
 
     async def connection(self) -> Json:
@@ -102,7 +104,7 @@ class Api:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        document: Json = json.loads(await self._send(method, path, query=query, body=body, headers=headers))
+        document: Json = from_json(await self._send(method, path, query=query, body=body, headers=headers))
         return document
 
     async def _send(

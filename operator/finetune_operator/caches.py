@@ -1,9 +1,10 @@
 """What watches told, kept slim: runs as packed JSON, Jobs and pods as views. Five thousand runs fit in 100 MB."""
 
-import json
 import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+
+from pydantic_core import from_json, to_json
 
 from finetune_operator.model import EventView, JobView, PodView, Polled, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
@@ -34,7 +35,7 @@ class Caches:
     def run(self, key: RunKey) -> RunView | None:
         """The run, if it is known."""
         packed = self._runs.get(key)
-        return RunView.from_object(json.loads(packed)) if packed is not None else None
+        return RunView.from_object(from_json(packed)) if packed is not None else None
 
     def state(self, key: RunKey) -> str:
         """The run's state, without reading the rest."""
@@ -88,7 +89,7 @@ class Caches:
         self._versions[key] = version
         self._states[key] = sys.intern((document.get("status") or {}).get("state", ""))
         slim = {name: value for name, value in metadata.items() if name not in _UNREAD}
-        self._runs[key] = json.dumps({**document, "metadata": slim}, separators=(",", ":")).encode()
+        self._runs[key] = to_json({**document, "metadata": slim})
         return True
 
     def put_job(self, key: RunKey, job: JobView) -> None:

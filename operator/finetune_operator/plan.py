@@ -122,6 +122,8 @@ class _Step:
             return self.say(state, cause, wake=self.now + self.settings.look_again)
         if (no := refused(self.observed, self.settings, self.now)) is not None:
             return self.say(state, no[0], wake=no[1])
+        if not self.observed.fresh:  # what is read then decides, so that no Job need be built now
+            return Plan(needs_fresh=True)
         name = job_name(self.run.key.name)
         image = self.status.image or spec.compute.image or self.settings.trainer_image
         job = build_job(self.run, spec, self.settings, image=image, attempt=self.status.jobs + 1)

@@ -4,6 +4,7 @@ kopf tells of changes and never again; deadlines and failed passes need more.
 """
 
 import asyncio
+import contextlib
 import heapq
 import random
 from collections.abc import Callable
@@ -25,7 +26,10 @@ class Queue:
         self._working: set[RunKey] = set()
         self._again: dict[RunKey, float] = {}
         self._failures: dict[RunKey, int] = {}
+        self._turn = asyncio.Lock()
+        """Of the one worker that waits for all: else each change would wake every idle one."""
         self._changed = asyncio.Event()
+        """Whether the first in the heap is another."""
         self._closed = False
 
     def __len__(self) -> int:
@@ -41,7 +45,8 @@ class Queue:
         elif key not in self._due or at < self._due[key]:
             self._due[key] = at
             heapq.heappush(self._heap, (at, key))
-            self._changed.set()
+            if self._heap[0] == (at, key):
+                self._changed.set()
 
     def close(self) -> None:
         """Hand out nothing more."""
@@ -50,15 +55,15 @@ class Queue:
 
     async def get(self) -> RunKey | None:
         """The next run that is due; it is at work until `done` or `failed`. None once the queue is closed."""
-        while not self._closed:
-            self._changed.clear()
-            delay = self._next()
-            if isinstance(delay, RunKey):
-                return delay
-            try:
-                await asyncio.wait_for(self._changed.wait(), delay)
-            except TimeoutError:
-                continue
+        async with self._turn:
+            while not self._closed:
+                self._changed.clear()
+                delay = self._next()
+                if isinstance(delay, RunKey):
+                    return delay
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(delay):  # wait_for would make a task each time
+                        await self._changed.wait()
         return None
 
     def _next(self) -> RunKey | float | None:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from finetune_operator.actions import Plan
 from finetune_operator.api import Api, ApiError
 from finetune_operator.apply import CONFLICT, NOT_FOUND, Applier
 from finetune_operator.caches import Caches
 from finetune_operator.model import Observed, RunKey
 from finetune_operator.observe import observe, refresh
 from finetune_operator.plan import plan
+from finetune_operator.policies.telling import UNDER_WAY
 from finetune_operator.settings import PlanSettings
 
 
@@ -50,5 +52,14 @@ class Reconciler:
             if error.status in (CONFLICT, NOT_FOUND):  # what was decided on has changed, or is gone
                 await refresh(self.api, self.caches, key)
             raise
-        turned = decided.status is not None and decided.status.state != observed.run.status.state
-        return self.now() if turned or not whole else decided.wake_at  # a watch's echo of our own write nudges nobody
+        return self._again_at(observed, decided) if whole else self.now()
+
+    def _again_at(self, observed: Observed, decided: Plan) -> datetime | None:
+        """A watch's echo of our own write nudges nobody: what follows a turn is seen by a pass that is asked for."""
+        status = decided.status
+        if status is None or status.state == observed.run.status.state:
+            return decided.wake_at
+        if status.state not in UNDER_WAY:
+            return self.now()
+        look = self.now() + self.settings.look_again  # a start or a pod at work makes itself heard, mostly long before
+        return min(look, decided.wake_at or look)

@@ -1,10 +1,11 @@
 """A stored run as this version reads it: strictly, and as far as it can where another version wrote it."""
 
 import copy
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from finetune_operator.objects import Json
 from finetune_sdk.api.run import FinetuneRun, FinetuneRunSpec
@@ -13,24 +14,38 @@ from finetune_sdk.mistakes import in_words
 from finetune_sdk.spec_paths import dotted
 
 Path = tuple[str | int, ...]
+Spec = tuple[FinetuneRunSpec | None, tuple[str, ...]]
 MOST_ERRORS = 64
 """Rounds of leaving out what is not understood."""
+KEPT_SPECS = 1024
+"""Each of some 7 kB: a run's passes mostly come soon after one another, and reading a spec is a third of a pass."""
+KEPT_BYTES = 4096
+"""Of a spec as JSON. Larger ones, up to the schema's 64 KiB, are read each time: what is kept stays small."""
+_STATUS_KEYS = frozenset(field.alias or name for name, field in FinetuneRunStatus.model_fields.items())
 
 
-def read_spec(document: Json) -> tuple[FinetuneRunSpec | None, tuple[str, ...]]:
+def read_spec(document: Json) -> Spec:
     """The spec and its mistakes, a sentence each. With mistakes the spec is the part that is understood, or None."""
     read: Json = {key: document[key] for key in ("apiVersion", "kind", "spec") if key in document}
     read["metadata"] = {"name": document["metadata"]["name"]}
+    packed = to_json(read)
+    return _read_once(packed) if len(packed) <= KEPT_BYTES else _read(packed)
+
+
+def _read(packed: bytes) -> Spec:
+    read: Json = from_json(packed)
     try:
         return FinetuneRun.model_validate(read).spec, ()
     except ValidationError as error:
         return _understood(read), tuple(_sentence(one) for one in error.errors())
 
 
+_read_once = lru_cache(KEPT_SPECS)(_read)
+
+
 def read_status(stored: Json) -> FinetuneRunStatus:
     """The stored status; one that another version wrote is read as far as this one knows it."""
-    known = {field.alias or name for name, field in FinetuneRunStatus.model_fields.items()}
-    kept = {key: value for key, value in stored.items() if key in known}
+    kept = {key: value for key, value in stored.items() if key in _STATUS_KEYS}
     try:
         return FinetuneRunStatus.model_validate(kept)
     except ValidationError as error:

@@ -117,6 +117,26 @@ class NothingKept(kopf.DiffBaseStorage):
         """Nothing."""
 
 
+class NoProgressKept(kopf.ProgressStorage):
+    """A handler of events makes no progress that kopf would keep in an object: by default it looks for it at each."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """What is compared, as it is."""
+        return essence
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf as a watcher alone: no scanning, no peering, no Events, finalizers or annotations of its own."""
     chosen = kopf.OperatorSettings()
@@ -125,6 +145,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.peering.standalone = True
     chosen.persistence.diffbase_storage = NothingKept()
+    chosen.persistence.progress_storage = NoProgressKept()
     chosen.watching.label_selectors["batch", "v1", "jobs"] = OURS["labelSelector"]
     chosen.watching.label_selectors["v1", "pods"] = OURS["labelSelector"]
     chosen.watching.server_timeout = 300

@@ -3,14 +3,14 @@
 import io
 import json
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kubernetes.client import ApiClient
 from ruamel.yaml import YAML
 
 from finetune_operator.actions import CreateJob
+from finetune_operator.api import Api
 from finetune_operator.model import Observed, RunView
 from finetune_operator.plan import plan
 from finetune_operator.settings import PlanSettings
@@ -32,8 +32,7 @@ def job_of(example: Path) -> Json:
     run = RunView.from_object(document)
     (action,) = plan(Observed(run), run.created_at, SETTINGS).actions
     assert isinstance(action, CreateJob), action
-    job: Json = _client().sanitize_for_serialization(action.job)
-    return job
+    return Api.serialize(action.job)
 
 
 def job_text(example: Path) -> str:
@@ -64,8 +63,3 @@ def container(job: Json) -> Json:
 def variables(job: Json) -> dict[str, Json]:
     """Of the trainer's environment, by name; the last one of a name counts."""
     return {variable["name"]: variable for variable in container(job)["env"]}
-
-
-@cache
-def _client() -> ApiClient:
-    return ApiClient()

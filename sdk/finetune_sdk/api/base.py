@@ -1,5 +1,6 @@
 """The bases of the API's models: camelCase outside, unknown keys refused, values never changed in place."""
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -27,8 +28,14 @@ class NullIsAbsent(Schema):
     def _prune(cls, part: Any) -> Any:
         if not isinstance(part, dict):
             return part
-        known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values())}
+        known = _names_of(cls)
         return {key: value for key, value in part.items() if value is not None or key not in known}
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> frozenset[str | None]:
+    """What a field may be called, by its name or its alias."""
+    return frozenset((*model.model_fields, *(field.alias for field in model.model_fields.values())))
 
 
 def _without_nulls(entries: Any) -> Any:

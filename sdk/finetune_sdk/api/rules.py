@@ -7,6 +7,7 @@ is made.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -161,4 +162,9 @@ RULES: tuple[Rule, ...] = (
 
 def broken_rules(part: BaseModel) -> list[Rule]:
     """The rules that stand on `part` and that it breaks, in the table's order."""
-    return [rule for rule in RULES if rule.on == type(part).__name__ and not rule.keeps(part)]
+    return [rule for rule in _rules_on(type(part).__name__) if not rule.keeps(part)]
+
+
+@cache
+def _rules_on(part: str) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES if rule.on == part)

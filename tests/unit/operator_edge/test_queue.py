@@ -1,6 +1,7 @@
 """The queue: each run once in it and once at work, back-off and wake-ups by run, all on a clock of the test's."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -126,3 +127,18 @@ def test_a_closed_queue_hands_out_nothing(queue: Queue) -> None:
         assert await queue.get() is None
 
     asyncio.run(run())
+
+
+async def _first_of_two(queue: Queue) -> list[RunKey | None]:
+    """What two waiting workers get of two runs, of which the second is due first."""
+    workers = [asyncio.create_task(queue.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    queue.add(B, 0.02)
+    queue.add(A)
+    done, waiting = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+    taken = [task.result() for task in done]
+    return [*taken, *[await task for task in waiting]]
+
+
+def test_an_earlier_run_wakes_the_worker_that_waits_for_a_later_one() -> None:
+    assert asyncio.run(_first_of_two(Queue(time.monotonic))) == [A, B]
