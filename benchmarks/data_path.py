@@ -135,7 +135,8 @@ def run_ours(
     with tempfile.TemporaryDirectory() as place:
         begun = time.perf_counter()
         dataset = prepare(tables, base, Path(place), form)
-        ends = run_loop(deepcopy(base), dataset.train, resolved, Path(place), scale.epochs * scale.steps).ends
+        steps = scale.epochs * scale.steps
+        ends = run_loop(deepcopy(base), dataset.train, resolved, Path(place), steps, WORKERS).ends
         first = ends[scale.steps - 1]
         batches = TrainBatches(
             dataset.train, base.tokenize, base.preprocess, seed=0, batch_size=scale.batch, workers=0

@@ -98,7 +98,9 @@ def make_split(folder: Path, preprocess: Preprocess) -> Split:
     return Split("train", tuple(images), pixels)
 
 
-def run_loop(model: ClipModel, split: Split, resolved: ResolvedTraining, folder: Path, steps: int) -> Listener:
+def run_loop(
+    model: ClipModel, split: Split, resolved: ResolvedTraining, folder: Path, steps: int, workers: int
+) -> Listener:
     """The product: `train` until `steps` steps are done."""
     batches = TrainBatches(
         split,
@@ -106,7 +108,7 @@ def run_loop(model: ClipModel, split: Split, resolved: ResolvedTraining, folder:
         model.preprocess,
         seed=resolved.seed,
         batch_size=resolved.batch_size,
-        workers=min(MAX_WORKERS, os.cpu_count() or 1),
+        workers=workers,
     )
     job = TrainJob(model, batches, resolved, lambda _model, _step: (0.0, {}), Cadence(None, None))
     store = open_store((folder / "output").as_uri())
@@ -172,7 +174,7 @@ def compare(folder: Path, device: torch.device, *, quick: bool) -> tuple[list[fl
         place = folder / str(trial)
         place.mkdir()
         make_deterministic(device, os.environ)
-        loop = run_loop(deepcopy(base), split, resolved, place, warm + timed)
+        loop = run_loop(deepcopy(base), split, resolved, place, warm + timed, min(MAX_WORKERS, os.cpu_count() or 1))
         pairs = load_pairs(base, split, resolved.batch_size, warm + timed, device)
         torch.use_deterministic_algorithms(False)
         bare = run_bare(deepcopy(base), pairs, resolved)
