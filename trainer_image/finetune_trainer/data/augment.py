@@ -1,14 +1,13 @@
 """The one augmentation: a random crop of nearly the whole picture. No flip, for captions speak of left and right."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from finetune_trainer.data.order import random_words
+from finetune_trainer.data.resize import Interpolation, resized
 
 ATTEMPTS = 10
 """Draws before the crop falls back to the centre, as in torchvision."""
@@ -62,14 +61,8 @@ def _centre_box(height: int, width: int, ratio: tuple[float, float]) -> Box:
 
 
 def train_pixels(
-    whole: NDArray[np.uint8], box: Box, size: tuple[int, int], interpolation: Literal["bicubic", "bilinear"]
+    whole: NDArray[np.uint8], box: Box, size: tuple[int, int], interpolation: Interpolation
 ) -> NDArray[np.uint8]:
-    """(H, W, 3): the box of `whole` (h, w, 3), resized with antialiasing to `size` (H, W); nothing outside enters.
-
-    The bits of torchvision's resized_crop on uint8 tensors, Pillow's but for a level or two in few places; a third of
-    Pillow's time, during which other threads run (docs/decisions/0013).
-    """
-    part = whole[box.top : box.top + box.height, box.left : box.left + box.width].copy()
-    tensor = torch.from_numpy(part).permute(2, 0, 1).unsqueeze(0)
-    resized: NDArray[np.uint8] = functional.interpolate(tensor, size, mode=interpolation, antialias=True)[0].numpy()
-    return resized.transpose(1, 2, 0)
+    """(H, W, 3): the box of `whole` (h, w, 3), resized with antialiasing to `size` (H, W); nothing outside enters."""
+    part = whole[box.top : box.top + box.height, box.left : box.left + box.width]
+    return resized(part.copy(), size, interpolation)

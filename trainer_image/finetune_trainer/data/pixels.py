@@ -27,6 +27,7 @@ from torchvision.transforms import Compose
 
 from finetune_sdk.errors import FinetuneError, StorageDenied, StorageUnavailable
 from finetune_trainer.data.jpeg import DamagedJpeg, decode_jpeg, encode_jpeg
+from finetune_trainer.data.resize import resized
 from finetune_trainer.data.types import BadRow, Form
 from finetune_trainer.model.clip import Preprocess
 
@@ -38,8 +39,7 @@ falls back to the centre 4 : 3, so what lies further out is never looked at."""
 LARGEST_RESIZED = 1 << 25
 """Pixels that the evaluation transform may blow a very long picture up to (134 MB) before it crops the centre."""
 INDEX = "pixels.json"
-VERSION = 2
-RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+VERSION = 3
 
 
 class PixelsUnusable(Exception):
@@ -85,13 +85,13 @@ def shrink_whole(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uin
     box = (left, top, left + min(width, longest), top + min(height, longest))
     if box != (0, 0, width, height):
         picture = picture.crop(box)
-    picture = picture.convert("RGB")
-    width, height = picture.size
+    pixels = np.array(picture.convert("RGB"))
+    height, width = pixels.shape[:2]
     factor = math.ceil(WHOLE_SCALE * max(preprocess.size)) / min(width, height)
-    if factor < 1:
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        picture = picture.resize(size, RESAMPLING[preprocess.interpolation])
-    return np.asarray(picture)
+    if factor >= 1:
+        return pixels
+    size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    return np.ascontiguousarray(resized(pixels, size, preprocess.interpolation))
 
 
 class StoredPixels:

@@ -1,0 +1,20 @@
+"""Resizing of training pictures: torch's on uint8, which takes a third of Pillow's time (docs/decisions/0013)."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+
+def resized(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: Interpolation) -> NDArray[np.uint8]:
+    """(h, w, 3), which must be writable, to `size` (H, W), with antialiasing; colour by colour in memory.
+
+    The bits of torchvision's on uint8 tensors, Pillow's but for a level or two in few places. Other threads run.
+    """
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
+    made: NDArray[np.uint8] = functional.interpolate(tensor, size, mode=interpolation, antialias=True)[0].numpy()
+    return made.transpose(1, 2, 0)
