@@ -86,7 +86,7 @@ def choose_reader(source: Source) -> Reader:
             f"{source.field}.format: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
             f"Write which one as {source.field}.format"
         )
-    if source.found.file is None and source.found.holds(*PICTURES):
+    if source.found.names and all(name.lower().endswith(PICTURES) for name in source.found.names):
         raise DataInvalid(
             f"{source.field}: {source.found.uri} holds pictures and no captions: found {_summary(source.found)}. Put "
             "each picture's captions beside it, as cat.txt beside cat.jpg, or all in a metadata.csv beside them with "
