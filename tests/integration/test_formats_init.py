@@ -107,7 +107,7 @@ def test_a_bucket_is_looked_at_too(finetune: Command, tmp_path: Path, minio_serv
 REFUSED = {
     "a file that is there": ("a.csv", 2, "run.yaml is there already and is not overwritten: give another file with -o"),
     "no data": ("no.csv", 65, "data.source.uri: nothing is stored at"),
-    "no format": ("pictures", 65, "no format that is known: found 2 .jpg"),
+    "pictures alone": ("pictures", 65, "holds pictures and no captions: found 2 .jpg"),
     "no captions": ("bare.csv", 65, "known to hold the caption; its columns are image, words"),
 }
 
