@@ -43,7 +43,7 @@ from support import TRIALS, arguments, describe_machine, finish, spread
 
 GOAL = 0.97
 """Steps a second of the loop, as a share of the bare step's."""
-BATCH = {"cpu": 8, "cuda": 256}
+CPU_BATCH, GPU_BATCH = 8, 256
 N_PICTURES = 1024
 TINY: dict[str, Any] = {
     "embed_dim": 64,
@@ -163,10 +163,9 @@ def compare(folder: Path, device: torch.device, *, quick: bool) -> tuple[list[fl
     """Seconds a step of the loop and of the bare step, a pair a trial, and how far their losses are apart."""
     warm, timed, trials = (2, 3, 2) if quick else (5, 20, TRIALS)
     config = TINY if quick else open_clip.get_model_config("ViT-B-32")
-    base = assemble(config, {}, name="ViT-B-32", source="random", files=None)
-    base.module.to(device)
+    base = assemble(config, {}, name="ViT-B-32", source="random", files=None, device=device)
     split = make_split(folder, base.preprocess)
-    training = Training(steps=warm + timed + 1, batch_size=BATCH[device.type])
+    training = Training(steps=warm + timed + 1, batch_size=CPU_BATCH if device.type == "cpu" else GPU_BATCH)
     traits = DeviceTraits(device.type, device_capability(device))
     resolved, _ = resolve_training(training, every=10**9, n_images=N_PICTURES, model=model_traits(base), device=traits)
     ours, theirs, apart = [], [], 0.0

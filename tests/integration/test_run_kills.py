@@ -7,24 +7,25 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.long import seeds
-from tests.support.runs import digests, finetune, has_step, make_run, outcome, stage_of, start_finetune, wait_until
+from tests.support.runs import (
+    digests,
+    finetune,
+    has_step,
+    make_run,
+    outcome,
+    saved_each_step,
+    stage_of,
+    start_finetune,
+    wait_until,
+)
 
 STEPS = 14
-SPEC: dict[str, Any] = {
-    "training": {
-        "steps": STEPS,
-        "batchSize": 16,
-        "optimizer": {"learningRate": 1.0e-3},
-        "earlyStopping": {"patience": 0},
-    },
-    "checkpoints": {"everySteps": 1, "keep": 3},
-}
+SPEC = saved_each_step(STEPS)
 
 
 @pytest.fixture(scope="module")

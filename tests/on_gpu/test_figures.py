@@ -16,7 +16,7 @@ from finetune_trainer.training.state import TrainState
 from tests.support.models import Kind, tiny_model
 from tests.support.pictures import make_pictures
 from tests.support.splits import split_of
-from tests.support.training import make_batch, resolved_for
+from tests.support.training import assert_same_gradients, make_batch, resolved_for
 
 KS = (1, 5, 10)
 
@@ -42,10 +42,7 @@ def test_recall_equals_clip_benchmarks_on_the_same_device(kind: Kind, tmp_path: 
 def test_gradients_are_those_of_a_cpu(kind: Kind, micro_batch: int, tmp_path: Path, gpu: torch.device) -> None:
     want = _gradients(kind, tmp_path / "cpu", torch.device("cpu"), 8)
     got = _gradients(kind, tmp_path / "gpu", gpu, micro_batch)
-    assert got.keys() == want.keys()
-    noise = 1e-6 * max(tensor.norm() for tensor in want.values())
-    far = {name: float((got[name] - want[name]).norm() / want[name].norm()) for name in want}
-    assert not {name: gap for name, gap in far.items() if gap > 1e-4 and (got[name] - want[name]).norm() > noise}
+    assert_same_gradients(got, want, gap=1e-4, rounding=1e-6)
 
 
 def _gradients(kind: Kind, folder: Path, device: torch.device, micro_batch: int) -> dict[str, Tensor]:

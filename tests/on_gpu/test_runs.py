@@ -8,19 +8,20 @@ import pytest
 
 from finetune_sdk.runfile import load_run
 from tests.support.models import KINDS, Kind
-from tests.support.runs import digests, finetune, has_step, make_run, outcome, start_finetune, wait_until
+from tests.support.runs import (
+    digests,
+    finetune,
+    has_step,
+    make_run,
+    outcome,
+    saved_each_step,
+    start_finetune,
+    wait_until,
+)
 from tests.support.supervised import supervised
 
 STEPS = 8
-SPEC: dict[str, Any] = {
-    "training": {
-        "steps": STEPS,
-        "batchSize": 16,
-        "optimizer": {"learningRate": 1.0e-3},
-        "earlyStopping": {"patience": 0},
-    },
-    "checkpoints": {"everySteps": 1, "keep": 3},
-}
+SPEC = saved_each_step(STEPS)
 CASES: dict[str, tuple[Kind, dict[str, Any]]] = {
     **{kind: (kind, {}) for kind in KINDS},
     "in float32": ("clip", {"precision": "fp32"}),

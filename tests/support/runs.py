@@ -49,6 +49,19 @@ def make_run(folder: Path, *, kind: Kind = "clip", images: int = 120, name: str 
     return path
 
 
+def saved_each_step(steps: int) -> dict[str, Any]:
+    """Sections of a run that trains all of `steps` and can be killed after each."""
+    return {
+        "training": {
+            "steps": steps,
+            "batchSize": 16,
+            "optimizer": {"learningRate": 1.0e-3},
+            "earlyStopping": {"patience": 0},
+        },
+        "checkpoints": {"everySteps": 1, "keep": 3},
+    }
+
+
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """A process's environment: one thread, and a cache of its own in `folder`."""
     base = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from finetune_sdk.api.training import Training
 from finetune_sdk.storage import Store, open_store
@@ -53,6 +53,16 @@ def make_batch(model: ClipModel, step: int, batch_size: int = 8, *, duplicates: 
     )
     tokens = torch.cat([model.tokenize([f"a {'red' if number % 2 else 'blue'} {number}"]) for number in caption_ids])
     return Batch(step, pictures[image_ids], tokens, image_ids, caption_ids, (step + 1) * batch_size / N_IMAGES)
+
+
+def assert_same_gradients(
+    got: dict[str, Tensor], want: dict[str, Tensor], gap: float = 1e-5, rounding: float = 1e-7
+) -> None:
+    """Within `gap` of each gradient's norm. Gradients that are 0 by theory (keys' biases) hold rounding noise only."""
+    assert got.keys() == want.keys()
+    noise = rounding * max(tensor.norm() for tensor in want.values())
+    far = {name: float((got[name] - want[name]).norm() / want[name].norm()) for name in want}
+    assert not {name: apart for name, apart in far.items() if apart > gap and (got[name] - want[name]).norm() > noise}
 
 
 @dataclass

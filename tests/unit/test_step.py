@@ -14,7 +14,7 @@ from finetune_trainer.training.loss import false_negatives, loss_by_name
 from finetune_trainer.training.step import Pairs, StepSettings, contrastive_gradients
 from finetune_trainer.training.towers import embed, set_training_mode
 from tests.support.models import KINDS, Kind, tiny_model
-from tests.support.training import make_batch, parts_of
+from tests.support.training import assert_same_gradients, make_batch, parts_of
 
 
 def settings_for(model: ClipModel, micro_batch: int) -> StepSettings:
@@ -50,15 +50,6 @@ def plain_gradients(model: ClipModel) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
 
 
-def assert_same(got: dict[str, Tensor], want: dict[str, Tensor]) -> None:
-    """Within 1e-5 of each gradient's norm. Gradients that are 0 by theory (keys' biases) hold rounding noise only."""
-    assert got.keys() == want.keys()
-    noise = 1e-7 * max(tensor.norm() for tensor in want.values())
-    far = {name: float((got[name] - want[name]).norm() / want[name].norm()) for name in want}
-    far = {name: gap for name, gap in far.items() if gap > 1e-5 and (got[name] - want[name]).norm() > noise}
-    assert not far
-
-
 @pytest.mark.parametrize("count", [1, 2, 8], ids="{} micro-batches".format)
 @pytest.mark.parametrize("kind", ["clip", "siglip", "resnet"])
 def test_every_gradient_is_that_of_the_full_batch(kind: Kind, count: int, tmp_path: Path) -> None:
@@ -66,12 +57,12 @@ def test_every_gradient_is_that_of_the_full_batch(kind: Kind, count: int, tmp_pa
     want = plain_gradients(model)
     _, got = gradients(model, 8 // count)
     assert "logit_scale" in got
-    assert_same(got, want)
+    assert_same_gradients(got, want)
 
 
 def test_a_last_micro_batch_may_be_smaller() -> None:
     model = tiny_model()
-    assert_same(gradients(model, 3)[1], gradients(model, 8)[1])
+    assert_same_gradients(gradients(model, 3)[1], gradients(model, 8)[1])
 
 
 def test_the_loss_is_that_of_the_whole_batch() -> None:
@@ -145,7 +136,7 @@ def test_a_frozen_tower_gets_no_gradient(frozen: str, trained: str, micro_batch:
     got = gradients(model, micro_batch)[1]
     assert any(name.startswith(trained) for name in got)
     assert not any(name.startswith(frozen) for name in got)
-    assert_same(got, {name: want[name] for name in got})
+    assert_same_gradients(got, {name: want[name] for name in got})
 
 
 def test_a_frozen_tower_is_embedded_once() -> None:

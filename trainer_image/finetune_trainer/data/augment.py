@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_trainer.data.order import random_words
-from finetune_trainer.data.resize import Interpolation, resized
+from finetune_trainer.data.resize import resized
+from finetune_trainer.model.clip import Interpolation
 
 ATTEMPTS = 10
 """Draws before the crop falls back to the centre, as in torchvision."""

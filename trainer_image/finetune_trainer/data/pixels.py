@@ -91,7 +91,7 @@ def shrink_whole(picture: Image.Image, preprocess: Preprocess) -> NDArray[np.uin
     if factor >= 1:
         return pixels
     size = (max(1, round(height * factor)), max(1, round(width * factor)))
-    return np.ascontiguousarray(resized(pixels, size, preprocess.interpolation))
+    return resized(pixels, size, preprocess.interpolation)
 
 
 class StoredPixels:

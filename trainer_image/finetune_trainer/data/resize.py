@@ -1,13 +1,11 @@
 """Resizing of training pictures: torch's on uint8, which takes a third of Pillow's time (docs/decisions/0013)."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-Interpolation = Literal["bicubic", "bilinear"]
+from finetune_trainer.model.clip import Interpolation
 
 
 def resized(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: Interpolation) -> NDArray[np.uint8]:

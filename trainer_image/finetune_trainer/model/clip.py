@@ -11,6 +11,9 @@ Tokenizer = Callable[[list[str]], Tensor]
 """Captions to token ids, (N, T) int64."""
 
 
+Interpolation = Literal["bicubic", "bilinear"]
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """open_clip's PreprocessCfg: how a picture becomes the image tower's input."""
@@ -19,7 +22,7 @@ class Preprocess:
     """Height and width of the input, in pixels."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: Literal["bicubic", "bilinear"]
+    interpolation: Interpolation
     resize_mode: Literal["shortest", "longest", "squash"]
     fill_color: int = 0
 

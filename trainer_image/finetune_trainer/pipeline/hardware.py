@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from finetune_sdk.errors import GpuUnavailable, InvalidSpec, OutOfGpuMemory
+from finetune_sdk.errors import GpuUnavailable, InvalidSpec
 from finetune_trainer.records import Hardware
-from finetune_trainer.training.memory import brief, is_out_of_memory
+from finetune_trainer.training.memory import out_of_memory_told
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
@@ -60,14 +60,10 @@ def choose_device(env: Mapping[str, str], gpus_wished: int, *, ordered: bool = F
 @contextmanager
 def device_memory() -> Iterator[None]:
     """Raises OutOfGpuMemory, with what would help, where the model or its work does not fit the device."""
-    try:
+    with out_of_memory_told(
+        lambda words: f"the GPU's memory ran out: use a smaller model, or a GPU with more that is free ({words})"
+    ):
         yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfGpuMemory(
-            f"the GPU's memory ran out: use a smaller model, or a GPU with more that is free ({brief(error)})"
-        ) from error
 
 
 def describe_hardware(device: torch.device) -> Hardware:

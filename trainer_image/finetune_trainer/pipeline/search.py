@@ -33,18 +33,21 @@ def search(model: Model, source: DataSource, shown: str, sentence: str, top: int
     `source`: pictures, as `open_pictures` takes them with `shown`, or a file that `write_vectors` wrote. Raises
     FinetuneError: DataInvalid also for vectors of another model, or of texts.
     """
-    stored = read_vectors("WHERE", source.uri, world.open) if source.uri.lower().endswith(ENDINGS) else None
-    rows = None if stored is not None else open_pictures("WHERE", source, shown, world.open)
+    are_vectors = source.uri.lower().endswith(ENDINGS)
+    found = (
+        read_vectors("WHERE", source.uri, world.open)
+        if are_vectors
+        else open_pictures("WHERE", source, shown, world.open)
+    )
     loaded, device = open_model(model, world)
-    if stored is not None:
-        check_made_by(loaded, stored, shown)
+    if isinstance(found, Vectors):
+        check_made_by(loaded, found, shown)
     asked = encode_lines(
         loaded, [Text("SENTENCE", " ".join(sentence.split()))], "SENTENCE", device=device, progress=world.progress
     )
-    if rows is not None:
-        stored = encode_pictures(loaded, rows, "WHERE", device=device, progress=world.progress)
-    assert stored is not None  # noqa: S101 - told to the type checker: read above, or made here
-    return nearest(stored, asked.rows[0], top)
+    if not isinstance(found, Vectors):
+        found = encode_pictures(loaded, found, "WHERE", device=device, progress=world.progress)
+    return nearest(found, asked.rows[0], top)
 
 
 def check_made_by(model: ClipModel, vectors: Vectors, shown: str) -> None:

@@ -8,14 +8,14 @@ from typing import Protocol
 
 import torch
 
-from finetune_sdk.errors import Diverged, OutOfGpuMemory, Stopped
+from finetune_sdk.errors import Diverged, Stopped
 from finetune_trainer.checkpoint.saver import Checkpoints
 from finetune_trainer.data.batches import Batch
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Recalls, StepMetrics
 from finetune_trainer.training.defaults import ResolvedTraining
-from finetune_trainer.training.memory import Fit, brief, fit_micro_batch, headroom
+from finetune_trainer.training.memory import Fit, fit_micro_batch, headroom, out_of_memory_told
 from finetune_trainer.training.state import TrainState, Validation
 from finetune_trainer.training.towers import set_training_mode
 
@@ -93,12 +93,11 @@ def train(
     with checkpoints:
         session = _Session(job, checkpoints, progress, clock)
         try:
-            session.begin()
-            session.run(stop)
+            with out_of_memory_told(session.out_of_memory):
+                session.begin()
+                session.run(stop)
         except Stopped:
             raise Stopped(session.save_to_stop()) from None
-        except torch.OutOfMemoryError as error:
-            raise OutOfGpuMemory(session.out_of_memory(error)) from error
         return session.result()
 
 
@@ -117,13 +116,8 @@ class _Session:
         resolved = job.resolved
         self._evaluation_steps = frozenset(resolved.evaluation_steps)
         fit = Fit(resolved.micro_batch_size or resolved.batch_size, activation_checkpointing=False)
-        try:
+        with out_of_memory_told(_why_nothing_fits):
             self._state = TrainState(job.model, resolved, fit)
-        except torch.OutOfMemoryError as error:
-            raise OutOfGpuMemory(
-                "model and optimizer do not fit the device: use a smaller model, freeze a tower (training.freeze), "
-                f"or a device with more memory ({brief(error)})"
-            ) from error
 
     def begin(self) -> None:
         """Restore what was saved, find what fits the device, and finish a step whose validation was cut off."""
@@ -174,12 +168,12 @@ class _Session:
             return "stopped before a step was saved: the same command goes on"
         return f"stopped, step {saved} of {total} is saved: the same command goes on from there"
 
-    def out_of_memory(self, error: torch.OutOfMemoryError) -> str:
+    def out_of_memory(self, words: str) -> str:
         """What the user is told of memory that ran out in mid-step, where nothing can be tried any more."""
         micro_batch = self._state.fit.micro_batch
         return (
             f"out of memory in step {self._state.step + 1} with training.microBatchSize {micro_batch}, which fitted "
-            f"before the first step: set it to {max(1, micro_batch // 2)} and run again ({brief(error)})"
+            f"before the first step: set it to {max(1, micro_batch // 2)} and run again ({words})"
         )
 
     def _restore(self) -> Fit | None:
@@ -301,6 +295,13 @@ def _closable(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
 def _what_fits(fit: Fit, device: str) -> str:
     twice = ", with activations computed twice" if fit.activation_checkpointing else ""
     return f"training.microBatchSize is {fit.micro_batch}, the largest that fits {device}{twice}"
+
+
+def _why_nothing_fits(words: str) -> str:
+    return (
+        "model and optimizer do not fit the device: use a smaller model, freeze a tower (training.freeze), "
+        f"or a device with more memory ({words})"
+    )
 
 
 def _why_diverged(step: int, rate: float) -> str:

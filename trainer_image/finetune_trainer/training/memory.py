@@ -1,6 +1,7 @@
 """How many pairs go through the model at once: found by trying before the first step, never by failing in one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -54,12 +55,23 @@ def _fits(attempt: Callable[[Fit], None], fit: Fit) -> bool:
     return True
 
 
+@contextmanager
+def out_of_memory_told(tell: Callable[[str], str]) -> Iterator[None]:
+    """Raises OutOfGpuMemory in place of whatever says that a device's memory ran out; `tell` is given its words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfGpuMemory(tell(_brief(error))) from error
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a device's memory ran out: for torch itself, for the driver, or for a library like cuBLAS."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def brief(error: RuntimeError) -> str:
+def _brief(error: RuntimeError) -> str:
     """What torch says of it, without its advice to programmers."""
     return str(error).splitlines()[0].partition(" Process ")[0].partition(" Of the allocated ")[0]
 
