@@ -161,10 +161,10 @@ class _Composer:
             key_line = event.start_mark.line + 1
             if not isinstance(event, ScalarEvent):
                 raise YamlMistake("a key must be plain text", key_line)
-            if event.value in members:
-                first = members[event.value].line
-                raise YamlMistake(f"{event.value} stands here twice, first in line {first}: keep one", key_line)
-            members[event.value] = replace(self._node(next(self._events), depth + 1), line=key_line)
+            key = _text(event)
+            if key in members:
+                raise YamlMistake(f"{key} stands here twice, first in line {members[key].line}: keep one", key_line)
+            members[key] = replace(self._node(next(self._events), depth + 1), line=key_line)
         return Node(members, line, 1 + sum(node.size for node in members.values()))
 
     def _sequence(self, line: int, depth: int) -> Node:
@@ -174,9 +174,19 @@ class _Composer:
         return Node(items, line, 1 + sum(node.size for node in items))
 
 
+def _text(event: ScalarEvent) -> str:
+    """JSON writes a character beyond U+FFFF as two escapes, each half of it, which ruamel leaves apart."""
+    text: str = event.value
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        half = "half of a character, an escape from \\ud800 to \\udfff: write the character itself"
+        raise YamlMistake(half, event.start_mark.line + 1) from error
+
+
 def _scalar(event: ScalarEvent) -> Any:
     """YAML 1.2 section 10.3, the core schema: only plain scalars are more than text."""
-    text: str = event.value
+    text = _text(event)
     if event.style is not None or event.tag == _TEXT_TAG:
         return text
     if _NULL.fullmatch(text):

@@ -56,6 +56,11 @@ NOT_READ = {
     "an alias of nothing": (HEAD + "  model: *base\n", "run.yaml:5  *base names nothing above it"),
     "an alias of itself": (HEAD + "  model: &base {a: *base}\n", "run.yaml:5  *base names nothing above it"),
     "a list as key": (HEAD + "  ? [a]\n  : b\n", "run.yaml:5  a key must be plain text"),
+    "half of a character": (
+        HEAD + '  model: "\\ud83d"\n',
+        "run.yaml:5  half of a character, an escape from \\ud800 to",
+    ),
+    "a key with half of one": (HEAD + '  "\\ude00": 1\n', "run.yaml:5  half of a character"),
     "endless nesting": ("[" * 200, "run.yaml:1  more than 40 levels deep"),
     "another file": (b"#" * (2 << 20), "is 2,097,152 bytes; a run's file holds at most 1,048,576"),
 }
@@ -287,6 +292,13 @@ def test_bom_crlf_and_aliases_are_read() -> None:
     text = HEAD + MODEL + "  data:\n    train: &set {uri: a.csv}\n    test: *set\n" + OUTPUT
     run = parse(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert run.spec.data.train == run.spec.data.test
+
+
+def test_a_character_in_two_escapes_is_read_as_one() -> None:
+    """As JSON writes it."""
+    source = parse(GOOD.replace("uri: pictures", r'uri: "\ud83d\ude00.csv"')).spec.data.source
+    assert source is not None
+    assert source.uri == "file:///srv/my%20run/%F0%9F%98%80.csv"
 
 
 def test_a_status_from_the_cluster_is_left_out() -> None:
