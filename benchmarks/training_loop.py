@@ -33,7 +33,7 @@ from finetune_trainer.data.pixels import PixelWriter
 from finetune_trainer.data.types import Image, Split
 from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.clip import ClipModel, Preprocess
-from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory
+from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory, loads_in_processes
 from finetune_trainer.pipeline.training import MAX_WORKERS
 from finetune_trainer.training.defaults import DeviceTraits, ResolvedTraining, model_traits, resolve_training
 from finetune_trainer.training.loop import Cadence, TrainJob, train
@@ -99,9 +99,16 @@ def make_split(folder: Path, preprocess: Preprocess) -> Split:
 
 
 def run_loop(
-    model: ClipModel, split: Split, resolved: ResolvedTraining, folder: Path, steps: int, workers: int
+    model: ClipModel,
+    split: Split,
+    resolved: ResolvedTraining,
+    folder: Path,
+    steps: int,
+    workers: int,
+    *,
+    processes: bool,
 ) -> Listener:
-    """The product: `train` until `steps` steps are done."""
+    """The product: `train` until `steps` steps are done, with so many threads or `processes` that load."""
     batches = TrainBatches(
         split,
         model.tokenize,
@@ -109,6 +116,7 @@ def run_loop(
         seed=resolved.seed,
         batch_size=resolved.batch_size,
         workers=workers,
+        processes=processes,
     )
     job = TrainJob(model, batches, resolved, lambda _model, _step: (0.0, {}), Cadence(None, None))
     store = open_store((folder / "output").as_uri())
@@ -173,7 +181,8 @@ def compare(folder: Path, device: torch.device, *, quick: bool) -> tuple[list[fl
         place = folder / str(trial)
         place.mkdir()
         make_deterministic(device, os.environ)
-        loop = run_loop(deepcopy(base), split, resolved, place, warm + timed, min(MAX_WORKERS, os.cpu_count() or 1))
+        workers, processes = min(MAX_WORKERS, os.cpu_count() or 1), loads_in_processes(device)
+        loop = run_loop(deepcopy(base), split, resolved, place, warm + timed, workers, processes=processes)
         pairs = load_pairs(base, split, resolved.batch_size, warm + timed, device)
         torch.use_deterministic_algorithms(False)
         bare = run_bare(deepcopy(base), pairs, resolved)

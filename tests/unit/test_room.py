@@ -13,9 +13,10 @@ from finetune_sdk.api.data import Data
 from finetune_sdk.errors import StorageUnavailable, UsageError
 from finetune_sdk.storage import open_store
 from finetune_trainer.data.jpeg import DamagedJpeg, decode_jpeg, encode_jpeg
-from finetune_trainer.data.pixels import INDEX, PixelsUnusable, PixelWriter, StoredPixels, open_pixels, shrink_whole
+from finetune_trainer.data.pixels import PixelWriter, shrink_whole
 from finetune_trainer.data.prepare import Dataset, prepare_data
 from finetune_trainer.data.room import LOOKED_AT, Parts, Room, RoomyWriter, cache_limit, free_bytes
+from finetune_trainer.data.stored import INDEX, PixelsUnusable, StoredPixels, open_pixels
 from finetune_trainer.data.types import Form
 from finetune_trainer.pipeline.data import form_notes
 from finetune_trainer.progress import Silent
@@ -51,7 +52,8 @@ def keep(folder: Path, room: Room, count: int = 4, expected: int | None = None, 
     told = Told()
     with RoomyWriter(folders(folder), PREPROCESS, parts, room, expected, told) as writer:
         for seed in range(count):
-            assert writer.add(smooth(seed)) == seed
+            rgb = smooth(seed)
+            assert writer.append(writer.make(rgb, np.array(rgb))) == seed
         return Kept(writer.close(), told.notes)
 
 
@@ -60,7 +62,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_jpeg_is_near_the_picture_and_smaller() -> None:
-    whole = shrink_whole(smooth(1), PREPROCESS)
+    whole = shrink_whole(np.array(smooth(1)), PREPROCESS)
     data = encode_jpeg(whole)
     apart = np.abs(decode_jpeg(data, 37, 49).astype(int) - whole)
     assert apart.mean() < 1.5
@@ -88,7 +90,7 @@ def test_what_is_no_picture_or_another_one_is_damaged(data: bytes) -> None:
 def test_pictures_that_fit_stay_raw_and_nobody_is_told(tmp_path: Path) -> None:
     kept = keep(tmp_path, with_free(2 * 4 * (EVALUATION_BYTES + WHOLE_BYTES)))
     assert (kept.pixels.form, kept.notes) == ("raw", [])
-    assert np.array_equal(kept.pixels.whole(3), shrink_whole(smooth(3), PREPROCESS))
+    assert np.array_equal(kept.pixels.whole(3), shrink_whole(np.array(smooth(3)), PREPROCESS))
 
 
 def test_one_byte_less_makes_them_jpeg_with_raw_evaluation_pixels(tmp_path: Path) -> None:

@@ -4,16 +4,19 @@ Images are uint8 until they are normalised, which belongs on the model's device:
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from finetune_trainer.data.augment import crop_box, train_pixels
+from finetune_trainer.data.crops import Crops
 from finetune_trainer.data.order import caption_of, stream_batch
+from finetune_trainer.data.processes import Piece, load, room_between
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
 
@@ -63,82 +66,106 @@ class TrainBatches:
     """The endless stream of training batches; any step can be asked for, and its bits depend on the seed alone."""
 
     def __init__(
-        self, split: Split, tokenize: Tokenizer, preprocess: Preprocess, *, seed: int, batch_size: int, workers: int
+        self,
+        split: Split,
+        tokenize: Tokenizer,
+        preprocess: Preprocess,
+        *,
+        seed: int,
+        batch_size: int,
+        workers: int,
+        processes: bool = False,
     ) -> None:
-        """Tokenizes every caption once. `workers` threads make batches ahead; 0: none, the caller's thread does."""
+        """Tokenizes every caption once.
+
+        `workers` threads make batches ahead, or as many `processes` where shared memory has room for what they make;
+        0: none, the caller's thread does.
+        """
         self._split = split
-        self._preprocess = preprocess
-        self._seed = seed
-        self._batch_size = batch_size
+        self._crops = Crops(split.pixels, preprocess, seed, batch_size)
         self._workers = workers
+        self._processes = processes
         self._number = {caption: place for place, caption in enumerate(dict.fromkeys(split.captions))}
         self._tokens = _tokenize(tokenize, list(self._number))
 
     def iterate(self, first_step: int, last_step: int) -> Generator[Batch]:
-        """Batches of steps `first_step` to `last_step`, the latter excluded. An error in a thread is raised here.
+        """Batches of steps `first_step` to `last_step`, the latter excluded. An error in a worker is raised here.
 
-        Close the iterator to stop early: once `close` returns, no thread is left.
+        Close the iterator to stop early: once `close` returns, no thread and no process is left.
         """
         steps = range(first_step, last_step)
-        return self._inline(steps) if self._workers == 0 else self._threaded(steps)
+        if self._workers == 0:
+            return self._inline(steps)
+        room = room_between() if self._processes else 0
+        return self._from_processes(steps, room) if room else self._threaded(steps)
 
     def _inline(self, steps: range) -> Generator[Batch]:
         for step in steps:
             batch = self._begin(step)
-            self._fill(batch, slice(None))
+            self._fill(batch, range(len(batch.images)))
             yield batch
 
     def _threaded(self, steps: range) -> Generator[Batch]:
         """Each batch is dealt out to all threads, so that the first one comes as soon as it can."""
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="batches")
-        ahead: deque[tuple[Batch, list[Future[None]]]] = deque()
+        slots = range(self._crops.batch_size)
+        hands = [slots[first :: self._workers] for first in range(self._workers)]
+        return self._ahead(steps, self._workers, lambda batch: [partial(self._fill, batch, hand) for hand in hands])
+
+    def _from_processes(self, steps: range, room: int) -> Generator[Batch]:
+        """A thread puts batches together from the pieces that processes make, so that these never wait for a step."""
+        with closing(load(self._crops, steps, self._workers, room)) as pieces:
+            yield from self._ahead(steps, 1, lambda batch: [partial(_collect, batch, pieces)])
+
+    def _ahead(self, steps: range, threads: int, work: Callable[[Batch], list[Callable[[], None]]]) -> Generator[Batch]:
+        """Batches in their order, each once its `work` is done; the next PREFETCH are begun."""
+        executor = ThreadPoolExecutor(threads, thread_name_prefix="batches")
+        begun: deque[tuple[Batch, list[Future[None]]]] = deque()
         try:
             for step in steps:
                 batch = self._begin(step)
-                hands = (slice(first, None, self._workers) for first in range(self._workers))
-                ahead.append((batch, [executor.submit(self._fill, batch, hand) for hand in hands]))
-                if len(ahead) > PREFETCH:
-                    yield _finished(*ahead.popleft())
-            while ahead:
-                yield _finished(*ahead.popleft())
+                begun.append((batch, [executor.submit(part) for part in work(batch)]))
+                if len(begun) > PREFETCH:
+                    yield _finished(*begun.popleft())
+            while begun:
+                yield _finished(*begun.popleft())
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
     def _begin(self, step: int) -> Batch:
         """A batch whose images are still to be filled in."""
-        n = len(self._split.images)
-        images, epochs = stream_batch(self._seed, step, self._batch_size, n)
+        n, size = len(self._split.images), self._crops.batch_size
+        images, epochs = stream_batch(self._crops.seed, step, size, n)
         captions = torch.tensor([self._caption(*place) for place in zip(images.tolist(), epochs.tolist(), strict=True)])
         return Batch(
             step=step,
             # Colour by colour in memory: as they come from the resizing, and as the model takes them.
-            images=torch.empty((self._batch_size, 3, *self._preprocess.size), dtype=torch.uint8).permute(0, 2, 3, 1),
+            images=torch.empty((size, 3, *self._crops.preprocess.size), dtype=torch.uint8).permute(0, 2, 3, 1),
             tokens=self._tokens[captions].long(),
             image_ids=torch.from_numpy(images),
             caption_ids=captions,
-            epoch=(step + 1) * self._batch_size / n,
+            epoch=(step + 1) * size / n,
         )
 
     def _caption(self, image: int, epoch: int) -> int:
         captions = self._split.images[image].captions
-        return self._number[captions[caption_of(self._seed, image, epoch, len(captions))]]
+        return self._number[captions[caption_of(self._crops.seed, image, epoch, len(captions))]]
 
-    def _fill(self, batch: Batch, hand: slice) -> None:
-        """Crop and resize the batch's images in `hand`; most of it lets other threads run."""
-        n = len(self._split.images)
-        images = batch.images.numpy()  # the same memory
-        for slot in range(self._batch_size)[hand]:
-            image = int(batch.image_ids[slot])
-            epoch = (batch.step * self._batch_size + slot) // n
-            whole = self._split.pixels.whole(image)
-            box = crop_box(self._seed, epoch, image, *whole.shape[:2])
-            images[slot] = train_pixels(whole, box, self._preprocess.size, self._preprocess.interpolation)
+    def _fill(self, batch: Batch, slots: range) -> None:
+        self._crops.fill(batch.step, slots, batch.images.numpy()[slots.start : slots.stop : slots.step])
 
 
 def _finished(batch: Batch, hands: list[Future[None]]) -> Batch:
     for hand in hands:
         hand.result()
     return batch
+
+
+def _collect(batch: Batch, pieces: Iterator[tuple[Piece, Tensor]]) -> None:
+    """Take the batch's pieces, which come in order, into its images."""
+    for piece, images in pieces:
+        batch.images[piece.start : piece.stop] = images.permute(0, 2, 3, 1)
+        if piece.stop == len(batch.images):
+            return
 
 
 def _tokenize(tokenize: Tokenizer, captions: list[str]) -> Tensor:

@@ -56,7 +56,8 @@ def decode(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
         raise BadRow("huge-image", f"{size}; at most {MOST_PIXELS:,} in all are read: make it smaller")
     try:
         oddities = _oddities(image)
-        return image.convert("RGB"), oddities
+        image.load()
+        return (image if image.mode == "RGB" else image.convert("RGB")), oddities
     except UNREADABLE as error:
         raise BadRow("broken-image", _reason(error)) from None
 

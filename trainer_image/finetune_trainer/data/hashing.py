@@ -22,10 +22,11 @@ def bytes_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def pixels_digest(rgb: Pictures.Image) -> str:
-    """SHA-256 over width, height and the RGB pixels: equal whatever file they came in."""
-    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
-    digest.update(rgb.tobytes())
+def pixels_digest(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 over width, height and (height, width, 3) RGB pixels: equal whatever file they came in."""
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

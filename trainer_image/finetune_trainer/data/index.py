@@ -5,8 +5,11 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from finetune_sdk.errors import DataInvalid
@@ -14,6 +17,7 @@ from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.captions import clean_captions
 from finetune_trainer.data.decode import decode, quiet_pillow
 from finetune_trainer.data.hashing import bytes_digest, dhash, pixels_digest
+from finetune_trainer.data.pixels import Made
 from finetune_trainer.data.types import BadRow, Image, Row
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Problem
@@ -38,8 +42,12 @@ REMEDIES = {
 class Writer(Protocol):
     """What the index needs of a pixel writer."""
 
-    def add(self, rgb: Pictures.Image) -> int:
-        """Keep a picture's pixels; give its place, counted from 0. Raises BadRow for one that cannot be kept."""
+    def make(self, rgb: Pictures.Image, pixels: NDArray[np.uint8]) -> Made:
+        """What is kept of a picture; called from any thread. Raises BadRow for one that cannot be kept."""
+        ...
+
+    def append(self, made: Made) -> int:
+        """Keep it; give its place, counted from 0."""
         ...
 
 
@@ -64,7 +72,7 @@ class Index:
 @dataclass(frozen=True)
 class _Usable:
     image: Image
-    rgb: Pictures.Image
+    made: Made
     counts: Counter[str]
 
 
@@ -91,7 +99,7 @@ def build_index(rows: Iterable[Row], writer: Writer, progress: Progress, workers
     """
     building = _Building()
     with quiet_pillow():
-        for row, looked_at in ahead(_examine, rows, workers or default_workers()):
+        for row, looked_at in ahead(partial(_examine, writer), rows, workers or default_workers()):
             building.rows_read += 1
             try:
                 if isinstance(looked_at, BadRow):
@@ -162,7 +170,7 @@ def digest_images(images: Sequence[Image]) -> str:
     return digest.hexdigest()
 
 
-def _examine(row: Row) -> tuple[Row, _Usable | BadRow]:
+def _examine(writer: Writer, row: Row) -> tuple[Row, _Usable | BadRow]:
     """All that can be done to a row by itself; runs in threads."""
     try:
         if not row.usable:
@@ -170,6 +178,8 @@ def _examine(row: Row) -> tuple[Row, _Usable | BadRow]:
         captions, counts = clean_captions(row.captions)
         data = row.load()
         rgb, oddities = decode(data)
+        pixels = np.array(rgb)
+        made = writer.make(rgb, pixels)
     except BadRow as bad:
         return row, bad
     counts.update(oddities)
@@ -178,19 +188,19 @@ def _examine(row: Row) -> tuple[Row, _Usable | BadRow]:
         name=row.name,
         captions=captions,
         sha256=bytes_digest(data),
-        pixels_sha256=pixels_digest(rgb),
+        pixels_sha256=pixels_digest(pixels),
         dhash=dhash(rgb),
         group=row.group,
         split=row.split,
     )
-    return row, _Usable(image, rgb, counts)
+    return row, _Usable(image, made, counts)
 
 
 def _add(building: _Building, usable: _Usable, writer: Writer) -> None:
     image = usable.image
     place = building.place_of.get(image.pixels_sha256)
     if place is None:
-        building.place_of[image.pixels_sha256] = writer.add(usable.rgb)
+        building.place_of[image.pixels_sha256] = writer.append(usable.made)
         building.images.append(image)
     else:
         first = building.images[place]

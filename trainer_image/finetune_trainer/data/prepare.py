@@ -20,11 +20,12 @@ from finetune_trainer.data.formats import open_rows
 from finetune_trainer.data.index import MOST_LISTED, Index, build_index, check_index, digest_images
 from finetune_trainer.data.jpeg import QUALITY
 from finetune_trainer.data.leakage import find_leaks
-from finetune_trainer.data.pixels import PixelsUnusable, StoredPixels, cache_error, open_pixels
+from finetune_trainer.data.pixels import cache_error
 from finetune_trainer.data.places import Stores
 from finetune_trainer.data.readers import Rows
 from finetune_trainer.data.room import Parts, Room, RoomyWriter
 from finetune_trainer.data.splitting import FEWEST, carve_validation, split_by_field, split_source
+from finetune_trainer.data.stored import PixelsUnusable, StoredPixels, open_pixels
 from finetune_trainer.data.types import Form, Image, Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
 from finetune_trainer.progress import Progress

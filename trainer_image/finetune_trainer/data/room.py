@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from finetune_sdk.contract import CACHE_BYTES_VARIABLE
 from finetune_sdk.errors import UsageError
-from finetune_trainer.data.pixels import PixelWriter, StoredPixels
+from finetune_trainer.data.pixels import Made, PixelWriter
+from finetune_trainer.data.stored import StoredPixels
 from finetune_trainer.data.types import Form
 from finetune_trainer.model.clip import Preprocess
 from finetune_trainer.progress import Progress
@@ -101,9 +104,13 @@ class RoomyWriter:
     def __exit__(self, *error: object) -> None:
         self._writer.__exit__(*error)
 
-    def add(self, rgb: Image.Image) -> int:
-        """Store a picture, return its index. Raises as PixelWriter.add."""
-        place = self._writer.add(rgb, evaluation=self._parts.evaluation, whole=self._parts.whole)
+    def make(self, rgb: Image.Image, pixels: NDArray[np.uint8]) -> Made:
+        """What is to be stored of a picture; for any thread. Raises as PixelWriter.make."""
+        return self._writer.make(rgb, pixels, evaluation=self._parts.evaluation, whole=self._parts.whole)
+
+    def append(self, made: Made) -> int:
+        """Store a picture, return its index. Raises as PixelWriter.append."""
+        place = self._writer.append(made)
         self._count += 1
         if self._budget is not None and self.form == "raw" and self._needed() > self._budget:
             self._turn_to_jpeg(self._needed(), self._budget)

@@ -101,6 +101,14 @@ def keep_freed_memory(device: torch.device) -> None:
         allocator.mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL)
 
 
+def loads_in_processes(device: torch.device) -> bool:
+    """Whether training pictures are made in processes of their own (docs/decisions/0014).
+
+    A CPU's step is so much longer than the loader's hold on Python's lock that threads, which are there at once, do.
+    """
+    return device.type == "cuda"
+
+
 def hardware_notes(began: Hardware, now: Hardware) -> list[str]:
     """What a resumed run's user should know: equal bits need equal hardware."""
     names = ("device_name", "threads", "world_size")

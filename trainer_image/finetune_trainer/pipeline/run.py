@@ -8,6 +8,7 @@ from pathlib import Path
 from finetune_sdk.api import FinetuneRun
 from finetune_sdk.errors import FinetuneError, GateNotMet, OutputInUse, TrainerError, WeightsInvalid
 from finetune_trainer.data.prepare import Dataset
+from finetune_trainer.data.processes import start_server
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.load import load_model
@@ -30,6 +31,7 @@ from finetune_trainer.pipeline.hardware import (
     device_memory,
     hardware_notes,
     keep_freed_memory,
+    loads_in_processes,
 )
 from finetune_trainer.pipeline.journal import Journal
 from finetune_trainer.pipeline.log import LogTail, logger_of
@@ -73,6 +75,8 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
     world.progress.note(why)
     make_deterministic(device, os.environ)
     keep_freed_memory(device)
+    if loads_in_processes(device):
+        start_server()
     fence = claim(output, run=run.metadata.uid or run.metadata.name, process=world.process, now=world.clock())
     log = LogTail(world.clock)
     journal = Journal(output, world.clock, world.progress.note, fence.check)

@@ -19,6 +19,7 @@ from finetune_trainer.data.prepare import Dataset
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.lora import add_lora, check_lora, has_lora, load_training_state, merge_lora, merged_state
 from finetune_trainer.pipeline.attempt import Attempt
+from finetune_trainer.pipeline.hardware import loads_in_processes
 from finetune_trainer.records import Recalls
 from finetune_trainer.training.defaults import (
     DeviceTraits,
@@ -31,7 +32,7 @@ from finetune_trainer.training.optimizer import layer_factors
 from finetune_trainer.training.precision import device_capability
 
 MAX_WORKERS = 16
-"""Threads that crop and resize; more only wait for one another."""
+"""Threads or processes that crop and resize; more only wait for one another."""
 WORKERS_VARIABLE = "FINETUNE_LOADER_WORKERS"
 """For tests and odd machines: the weights are the same for any number."""
 
@@ -89,6 +90,7 @@ def train_stage(
         seed=resolved.seed,
         batch_size=resolved.batch_size,
         workers=_workers(attempt),
+        processes=loads_in_processes(attempt.device),
     )
     checkpoints = Checkpoints(
         attempt.output,
