@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from finetune_operator.actions import Plan
 from finetune_operator.api import Api, ApiError
@@ -52,14 +52,18 @@ class Reconciler:
             if error.status in (CONFLICT, NOT_FOUND):  # what was decided on has changed, or is gone
                 await refresh(self.api, self.caches, key)
             raise
-        return self._again_at(observed, decided) if whole else self.now()
+        return again_at(observed, decided, self.now(), self.settings.look_again) if whole else self.now()
 
-    def _again_at(self, observed: Observed, decided: Plan) -> datetime | None:
-        """A watch's echo of our own write nudges nobody: what follows a turn is seen by a pass that is asked for."""
-        status = decided.status
-        if status is None or status.state == observed.run.status.state:
-            return decided.wake_at
-        if status.state not in UNDER_WAY:
-            return self.now()
-        look = self.now() + self.settings.look_again  # a start or a pod at work makes itself heard, mostly long before
-        return min(look, decided.wake_at or look)
+
+def again_at(observed: Observed, decided: Plan, now: datetime, look_again: timedelta) -> datetime | None:
+    """When a run is looked at after a pass at `now`, though no watch tells of it; None: when one does.
+
+    A watch's echo of our own write nudges nobody: what follows a turn is seen by a pass that is asked for.
+    """
+    status = decided.status
+    if status is None or status.state == observed.run.status.state:
+        return decided.wake_at
+    if status.state not in UNDER_WAY:
+        return now
+    look = now + look_again  # a start or a pod at work makes itself heard, mostly long before
+    return min(look, decided.wake_at or look)

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from finetune_operator.actions import Plan
-from finetune_operator.reconcile import Reconciler
+from finetune_operator.reconcile import again_at
 from tests.unit.operator_plan.given import NOW, SETTINGS, Given, a_run
 
-NOBODY: Any = None
-RECONCILER = Reconciler(NOBODY, NOBODY, NOBODY, SETTINGS, lambda: NOW)
 LATER = NOW + SETTINGS.look_again
 SOON = NOW + timedelta(seconds=3)
 CASES: dict[str, tuple[Given, dict[str, Any], datetime | None]] = {
@@ -21,15 +19,16 @@ CASES: dict[str, tuple[Given, dict[str, Any], datetime | None]] = {
 }
 
 
-def _again_at(given: Given, said: dict[str, Any], wake: datetime | None) -> datetime | None:
+def seen_again(given: Given, said: dict[str, Any], wake: datetime | None) -> datetime | None:
     observed = given.observed()
-    return RECONCILER._again_at(observed, Plan(status=observed.run.status.model_copy(update=said), wake_at=wake))
+    decided = Plan(status=observed.run.status.model_copy(update=said), wake_at=wake)
+    return again_at(observed, decided, NOW, SETTINGS.look_again)
 
 
 @pytest.mark.parametrize(("given", "said", "at"), CASES.values(), ids=CASES)
 def test_when_a_run_is_looked_at_again(given: Given, said: dict[str, Any], at: datetime | None) -> None:
-    assert _again_at(given, said, None) == at
+    assert seen_again(given, said, None) == at
 
 
 def test_a_deadline_comes_before_the_second_look() -> None:
-    assert _again_at(a_run(), {"state": "Starting"}, SOON) == SOON
+    assert seen_again(a_run(), {"state": "Starting"}, SOON) == SOON
