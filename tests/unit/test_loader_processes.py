@@ -90,8 +90,7 @@ def test_the_bits_are_those_of_the_callers_own_thread_across_epochs(tmp_path: Pa
 
 
 def test_a_batch_may_be_larger_than_the_room_between_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    room = 9 << 20  # 733 pictures a piece
-    shared = SimpleNamespace(f_bavail=2 * room // 4096, f_frsize=4096)
+    shared = SimpleNamespace(f_bavail=2 * 733 * 2 * WORKERS * 32 * 32 * 3, f_frsize=1)  # pieces of 733
     monkeypatch.setattr(os, "statvfs", lambda _: shared)
     split = a_split(tmp_path)
     (expected,) = batches(split, 0, 2000).iterate(0, 1)
@@ -100,7 +99,9 @@ def test_a_batch_may_be_larger_than_the_room_between_processes(tmp_path: Path, m
 
 
 def test_without_room_between_processes_threads_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=1000, f_frsize=4096))
+    monkeypatch.setattr(
+        os, "statvfs", lambda _: SimpleNamespace(f_bavail=2 * 2 * WORKERS * 32 * 32 * 3 - 1, f_frsize=1)
+    )
     stream = batches(a_split(tmp_path)).iterate(0, 100)
     assert next(stream).step == 0
     assert not loaders()

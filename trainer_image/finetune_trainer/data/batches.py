@@ -16,7 +16,7 @@ from torch import Tensor
 
 from finetune_trainer.data.crops import Crops
 from finetune_trainer.data.order import caption_of, stream_batch
-from finetune_trainer.data.processes import Piece, load, room_between
+from finetune_trainer.data.processes import Piece, load, piece_size
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
 
@@ -96,8 +96,8 @@ class TrainBatches:
         steps = range(first_step, last_step)
         if self._workers == 0:
             return self._inline(steps)
-        room = room_between() if self._processes else 0
-        return self._from_processes(steps, room) if room else self._threaded(steps)
+        size = piece_size(self._crops, self._workers) if self._processes else 0
+        return self._from_processes(steps, size) if size else self._threaded(steps)
 
     def _inline(self, steps: range) -> Generator[Batch]:
         for step in steps:
@@ -111,9 +111,9 @@ class TrainBatches:
         hands = [slots[first :: self._workers] for first in range(self._workers)]
         return self._ahead(steps, self._workers, lambda batch: [partial(self._fill, batch, hand) for hand in hands])
 
-    def _from_processes(self, steps: range, room: int) -> Generator[Batch]:
+    def _from_processes(self, steps: range, size: int) -> Generator[Batch]:
         """A thread puts batches together from the pieces that processes make, so that these never wait for a step."""
-        with closing(load(self._crops, steps, self._workers, room)) as pieces:
+        with closing(load(self._crops, steps, self._workers, size)) as pieces:
             yield from self._ahead(steps, 1, lambda batch: [partial(_collect, batch, pieces)])
 
     def _ahead(self, steps: range, threads: int, work: Callable[[Batch], list[Callable[[], None]]]) -> Generator[Batch]:

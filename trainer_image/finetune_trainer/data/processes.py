@@ -28,8 +28,6 @@ METHOD = "forkserver"
 SHARED = "/dev/shm"  # noqa: S108 - where torch passes tensors between processes
 MOST_SHARED = 256 << 20
 """Bytes of pictures that lie between the processes at most; more would hide nothing."""
-LEAST_SHARED = 8 << 20
-"""Bytes below which threads do it: a container without --shm-size has 64 MB, of which half is taken."""
 BEGUN = 2
 """Pieces that each process has begun or waits with."""
 
@@ -40,14 +38,17 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
-def room_between() -> int:
-    """Bytes of shared memory for pictures on their way; 0 where there is too little."""
+def piece_size(crops: Crops, workers: int) -> int:
+    """Pictures that may pass between processes at once, by the shared memory that is free; 0 where it takes none.
+
+    Half of what is free is left to others: a container without --shm-size has 64 MB.
+    """
     try:
         shared = os.statvfs(SHARED)
     except OSError:
         return 0
     room = min(MOST_SHARED, shared.f_bavail * shared.f_frsize // 2)
-    return room if room >= LEAST_SHARED else 0
+    return room // (BEGUN * workers * 3 * math.prod(crops.preprocess.size))
 
 
 class Piece(NamedTuple):
@@ -87,12 +88,11 @@ class Made(Dataset[Tensor | FinetuneError]):
         return images
 
 
-def load(crops: Crops, steps: range, workers: int, room: int) -> Generator[tuple[Piece, Tensor]]:
-    """The pieces of all `steps` in their order, (n, 3, H, W) uint8 each; they take `room` bytes between processes.
+def load(crops: Crops, steps: range, workers: int, size: int) -> Generator[tuple[Piece, Tensor]]:
+    """The pieces of all `steps` in their order, (n, 3, H, W) uint8 each, with n of at most `size`.
 
     Close it to end the processes. Raises what reading a picture raises, TrainerError where a process was killed.
     """
-    size = max(1, room // (BEGUN * workers * 3 * math.prod(crops.preprocess.size)))
     pieces = Pieces(steps, crops.batch_size, size)
     loader: DataLoader[Tensor | FinetuneError] = DataLoader(
         Made(crops),
