@@ -13,7 +13,7 @@ import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from types import ModuleType
 from typing import NamedTuple
 
@@ -33,9 +33,18 @@ BEGUN = 2
 
 
 def start_server() -> None:
-    """Start what the processes are forked from, for its imports take seconds; it ends with this process."""
+    """Start what the processes are forked from, for its imports take seconds; it ends with this process.
+
+    Ctrl-C goes to all processes of a terminal, but the step that is then finished and saved needs its pictures: the
+    server and all that it forks are born with the signal blocked.
+    """
     multiprocessing.get_context(METHOD).set_forkserver_preload([__name__])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # the server needs it; starting it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def piece_size(crops: Crops, workers: int) -> int:
@@ -101,9 +110,10 @@ def load(crops: Crops, steps: range, workers: int, size: int) -> Generator[tuple
         num_workers=workers,
         prefetch_factor=BEGUN,
         multiprocessing_context=METHOD,
-        worker_init_fn=_begin,
+        worker_init_fn=_watch_parent,
         generator=torch.Generator(),  # else it draws from the one that the training draws from
     )
+    start_server()
     with _without_main():
         arriving, ended = iter(loader), ""
     try:
@@ -134,13 +144,8 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _begin(_: int) -> None:
-    """First of all in a process: when it ends is not up to signals.
-
-    Ctrl-C goes to all processes of a terminal, and the step that is then finished and saved needs its pictures. Where
-    the step's process is killed these would wait for ever: each keeps their server alive, and looks for it alone.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _watch_parent(_: int) -> None:
+    """Where the step's process is killed these would wait for ever: each keeps their server alive, and looks for it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
