@@ -6,8 +6,7 @@ Pictures are parts of two photographs, 640 x 480, as JPEG. Epoch 1 counts all th
 (read, hash, look for leaks, decode, cache), their reading of the table. Both sides load with 2 workers and train the
 same random weights on as many pairs with the same batch; the bare step trains on our tensors in memory. One thread
 computes, so that loading has the other core, as it has beside a GPU, and ours loads as it does there: in processes,
-and with the whole batch at once in the step. What the cache takes is told, and how the JPEG
-cache does.
+and with the whole batch at once in the step. What the cache takes is told, and how the JPEG cache does.
 """
 
 import csv

@@ -125,8 +125,8 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
 
 def identity(preprocess: Preprocess) -> dict[str, object]:
     """What of the model's input decides the stored bytes: mean and standard deviation do not."""
-    identity = asdict(preprocess)
-    return {key: identity[key] for key in ("interpolation", "resize_mode", "fill_color")} | {"size": [*preprocess.size]}
+    fields = asdict(preprocess)
+    return {key: fields[key] for key in ("interpolation", "resize_mode", "fill_color")} | {"size": [*preprocess.size]}
 
 
 def checksum(body: dict[str, Any]) -> str:
