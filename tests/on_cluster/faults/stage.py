@@ -110,8 +110,8 @@ def nothing(_: Stage, __: str) -> None:
 
 
 def condition(kind: str, status: str, reason: str, message: str) -> Json:
-    """Of a pod."""
-    return {"type": kind, "status": status, "reason": reason, "message": message}
+    """Of a pod. Without its time Kubernetes takes a DisruptionTarget for an old one, and sets it to False."""
+    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now()}
 
 
 def container(state: Json) -> Json:
