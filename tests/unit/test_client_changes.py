@@ -33,13 +33,13 @@ class Scripted(MemoryCluster):
         self._lists, self._watches = lists, watches
         self.paused: list[float] = []
 
-    def list_runs(self, scope: Scope) -> Listing:  # noqa: ARG002
+    def list_runs(self, scope: Scope) -> Listing:
         answer = self._lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return Listing(answer, "9")
 
-    def watch_runs(self, scope: Scope, version: str, seconds: float) -> Iterator[Event]:  # noqa: ARG002
+    def watch_runs(self, scope: Scope, version: str, seconds: float) -> Iterator[Event]:
         step = self._watches.pop(0)
         if isinstance(step, Exception):
             raise step

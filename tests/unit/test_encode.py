@@ -95,6 +95,30 @@ def test_the_document_is_clip_benchmarks_and_more(model: ClipModel, split: Split
     assert document["weightsDigest"] == model.digest
 
 
+class Counting(Silent):
+    """What was to be done in each part, and what was."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, tuple[int | None, int]] = {}
+
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.parts[stage] = (total, done)
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        stage, (total, done) = self.parts.popitem()
+        self.parts[stage] = (total, done + amount)
+
+
+def test_every_part_of_it_is_counted(model: ClipModel, split: Split) -> None:
+    counting = Counting()
+    measure(model, split, (1,), device=CPU, progress=counting, stage="baseline")
+    assert counting.parts == {
+        "baseline: pictures": (20, 20),
+        "baseline: captions": (40, 40),
+        "baseline: recall": (40, 40),
+    }
+
+
 def test_weights_that_give_nan_are_refused(split: Split) -> None:
     broken = tiny_model("clip")
     torch.nn.init.constant_(broken.module.text_projection, torch.nan)  # type: ignore[arg-type]

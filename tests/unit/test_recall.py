@@ -12,7 +12,8 @@ from torch import Tensor
 
 from finetune_sdk.errors import DataInvalid, FinetuneError, InvalidSpec, WeightsInvalid
 from finetune_trainer.evaluation import recall
-from finetune_trainer.evaluation.recall import Retrieval, retrieval
+from finetune_trainer.evaluation.recall import BLOCK, Retrieval, retrieval
+from finetune_trainer.progress import Silent
 from finetune_trainer.records import Recalls
 
 Sample = tuple[Tensor, Tensor, NDArray[np.int64]]
@@ -35,6 +36,30 @@ def embeddings(n_images: int, n_texts: int, width: int, duplicates: float = 0.0,
 def measure(sample: Sample, ks: Sequence[int], chunk: int | None = None) -> Retrieval:
     images, texts, owner = sample
     return retrieval(F.normalize(images, dim=-1), F.normalize(texts, dim=-1), owner, ks, chunk)
+
+
+class Stop(Exception):
+    """Asked for in the midst."""
+
+
+class StopsAfter(Silent):
+    """Raises at the second part of a product."""
+
+    def __init__(self) -> None:
+        self.counted: list[int] = []
+
+    def advance(self, amount: int = 1, **figures: float) -> None:
+        self.counted.append(amount)
+        if len(self.counted) == 2:
+            raise Stop
+
+
+def test_a_stop_is_heard_between_two_parts_of_the_product() -> None:
+    images, texts, owner = embeddings(100, 4 * BLOCK, 8)
+    progress = StopsAfter()
+    with pytest.raises(Stop):
+        retrieval(images, texts, owner, (1,), BLOCK, progress)
+    assert progress.counted == [BLOCK, BLOCK]
 
 
 class Stored:

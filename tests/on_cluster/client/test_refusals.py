@@ -133,8 +133,17 @@ def test_waiting_outlives_cuts_and_a_server_that_is_away(
 
 def test_a_cluster_without_the_crd(runs: RunClient, kube: Kube) -> None:
     runs.create(a_run("x"))
+
+    def is_unknown() -> bool:
+        try:
+            runs.list()
+        except CrdMissing:
+            return True
+        return False
+
     kube("delete", "crd", "finetuneruns.finetune.dev", "--timeout=60s")
     try:
+        wait_until(is_unknown, "the server, which goes on for a moment, serves it no more")
         with pytest.raises(CrdMissing, match="the cluster does not know FinetuneRun: install the operator with `helm"):
             runs.list()
         with pytest.raises(CrdMissing):

@@ -100,10 +100,16 @@ def next_leader(kube: Kube, before: Json) -> None:
     assert (acquired - last).total_seconds() <= TAKEOVER_S
 
 
-def leader(kube: Kube) -> Json:
-    """The leading pod."""
+def leading(kube: Kube) -> list[Json]:
+    """The leading pod; none while the one that led is gone and no other has taken over."""
     holder = lease(kube)["holderIdentity"]
-    (pod,) = [pod for pod in operators(kube) if holder.startswith(pod["metadata"]["name"])]
+    return [pod for pod in operators(kube) if holder.startswith(pod["metadata"]["name"])]
+
+
+def leader(kube: Kube) -> Json:
+    """The leading pod, once there is one."""
+    wait_until(lambda: leading(kube) != [], "an operator that is there leads")
+    (pod,) = leading(kube)
     return pod
 
 
@@ -126,7 +132,7 @@ def test_replicas_take_over_and_an_upgrade_leaves_a_training_run_alone(
     start_stand_in(place, "second")
     place.until("second", running)
 
-    before, gone = lease(kube), leader(kube)
+    gone, before = leader(kube), lease(kube)
     host.send(gone, signal.SIGSTOP, PROGRAM)  # so that it cannot release its lease
     kube("delete", "pod", gone["metadata"]["name"], "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false")
     start_stand_in(place, "third")
@@ -134,7 +140,7 @@ def test_replicas_take_over_and_an_upgrade_leaves_a_training_run_alone(
     place.until("third", running)
     kube("rollout", "status", f"deployment/{RELEASE}", "-n", SYSTEM, "--timeout=120s")
 
-    before, stopped = lease(kube), leader(kube)
+    stopped, before = leader(kube), lease(kube)
     host.send(stopped, signal.SIGSTOP, PROGRAM)
     start_stand_in(place, "fourth")
     next_leader(kube, before)

@@ -15,7 +15,7 @@ from finetune_sdk.errors import InvalidSpec, TrainerError
 from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.encode import encode_images, encode_texts
 from finetune_trainer.evaluation.interval import bootstrap_gain
-from finetune_trainer.evaluation.recall import PANEL, Retrieval, retrieval
+from finetune_trainer.evaluation.recall import PANEL, UNSEEN, Retrieval, retrieval
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Evaluation, MetricChange
@@ -54,7 +54,9 @@ def measure(
     images = encode_images(model, split, device=device, progress=progress)
     progress.start(f"{stage}: captions", len(captions), "captions")
     texts = encode_texts(model, split, device=device, progress=progress)
-    found = retrieval(images, texts, split.image_of_caption, ks)
+    progress.start(f"{stage}: recall", len(captions), "captions")
+    found = retrieval(images, texts, split.image_of_caption, ks, progress=progress)
+    top = best_images(images, texts, progress=progress)
     evaluation = Evaluation(
         dataset=split.name,
         model=model.name,
@@ -66,15 +68,21 @@ def measure(
         ties=found.ties,
         weights_digest=model.digest if weights_digest is None else weights_digest,
     )
-    return Measured(found, best_images(images, texts), evaluation)
+    return Measured(found, top, evaluation)
 
 
-def best_images(images: Tensor, texts: Tensor, n: int = TOP) -> NDArray[np.int64]:
-    """(M, min(n, N)) indices of the images (N, D) nearest each text (M, D), best first."""
+def best_images(images: Tensor, texts: Tensor, n: int = TOP, progress: Progress = UNSEEN) -> NDArray[np.int64]:
+    """(M, min(n, N)) indices of the images (N, D) nearest each text (M, D), best first.
+
+    `progress` hears that it goes on; whatever that raises is passed on.
+    """
     rows = max(1, PANEL // len(images))
     n = min(n, len(images))
-    starts = range(0, len(texts), rows)
-    return torch.cat([torch.topk(texts[start : start + rows] @ images.T, n, dim=1).indices for start in starts]).numpy()
+    found = []
+    for start in range(0, len(texts), rows):
+        found.append(torch.topk(texts[start : start + rows] @ images.T, n, dim=1).indices)
+        progress.advance(0)
+    return torch.cat(found).numpy()
 
 
 def queries_digest(split: Split) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune_sdk.errors import DataInvalid, InvalidSpec, WeightsInvalid
+from finetune_trainer.progress import Progress, Silent
 from finetune_trainer.records import Recalls, Ties
 
 BLOCK = 384
@@ -28,6 +29,8 @@ PANEL = 1 << 22
 """Scores held at once (16 MiB of float32) where that makes more than BLOCK rows: larger is no faster."""
 CACHED = 1 << 18
 """Scores compared at once (1 MiB): while the processor's cache holds them, comparing takes a fifth of the time."""
+
+UNSEEN: Progress = Silent()
 
 Hits = dict[int, NDArray[np.bool_]]
 """By k, for each query: is a positive among the k best?"""
@@ -99,11 +102,13 @@ def retrieval(
     image_of_caption: NDArray[np.int64],
     ks: Sequence[int],
     chunk: int | None = None,
+    progress: Progress = UNSEEN,
 ) -> Retrieval:
     """Recall of `images` (N, D) by `texts` (M, D) and the reverse, at every k of `ks`; both float32, on the CPU.
 
     `image_of_caption` (M,) names each text's image. About `chunk` texts, in whole BLOCKs, are scored at
     once; None chooses for speed. Memory: some 10 bytes for each of max(PANEL, 2 * BLOCK * max(N, M)) scores.
+    `progress` advances by texts, and whatever it raises is passed on.
 
     Raises:
         InvalidSpec: a k below 1 or above the number of candidates.
@@ -115,9 +120,9 @@ def retrieval(
     rows = _spans(len(texts), PANEL // len(images) if chunk is None else chunk)
     with torch.inference_mode():
         best = _expected_best(images, texts, owner)
-        by_text, by_image, found = _count(images, texts, owner, best, rows)
+        by_text, by_image, found = _count(images, texts, owner, best, rows, progress)
         if not torch.equal(found, best):  # a machine whose smaller products round differently
-            by_text, by_image, _ = _count(images, texts, owner, found, rows)
+            by_text, by_image, _ = _count(images, texts, owner, found, rows, UNSEEN)
         columns = _spans(len(images), PANEL // len(texts))
         image_retrieval = _decide(
             by_text, ks, rows, lambda span: texts[span] @ images.T, lambda text, image: owner[text] == image
@@ -167,7 +172,7 @@ def _best_by_image(positive: Tensor, owner: Tensor, n_images: int) -> Tensor:
 
 
 def _count(
-    images: Tensor, texts: Tensor, owner: Tensor, best: Tensor, rows: list[slice]
+    images: Tensor, texts: Tensor, owner: Tensor, best: Tensor, rows: list[slice], progress: Progress
 ) -> tuple[_Counts, _Counts, Tensor]:
     """Places by text, places by image against `best` (N,), and what `best` should have been; one pass."""
     n_texts, n_images = len(texts), len(images)
@@ -180,6 +185,7 @@ def _count(
         own = scores.gather(1, owner[span, None])
         positive[span] = own[:, 0]
         _compare(scores.numpy(), own.numpy(), best.numpy(), by_row[:, span], by_column)
+        progress.advance(span.stop - span.start)
     found = _best_by_image(positive, owner, n_images)
     equal_positives = torch.bincount(owner[positive == found[owner]], minlength=n_images)
     (row_above, row_reached), (column_above, column_reached) = torch.from_numpy(by_row), torch.from_numpy(by_column)

@@ -46,6 +46,16 @@ class World:
         return open_store(uri, self.credentials)
 
 
+class _Beating(Silent):
+    """Tells the other that the work goes on, and nothing else: silence is taken for a hang."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def advance(self, amount: int = 1, **figures: float) -> None:  # noqa: ARG002 - whatever it is, it is not shown
+        self._inner.advance(0)
+
+
 class StoppingProgress:
     """Passes everything on, and raises Stopped from the next call after the stop flag is set."""
 
@@ -70,7 +80,7 @@ class StoppingProgress:
 
     def quiet(self) -> "StoppingProgress":
         """The same that shows nothing: for work inside a stage that has a bar of its own."""
-        return StoppingProgress(Silent(), self._stop, self._command, NO_LOG)
+        return StoppingProgress(_Beating(self._inner), self._stop, self._command, NO_LOG)
 
     def _check(self) -> None:
         if self._stop.requested:
