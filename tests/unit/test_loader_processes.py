@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image as Pictures
 from torch import Tensor
 
@@ -123,6 +125,29 @@ def test_a_picture_that_cannot_be_read_says_so_and_leaves_no_process(tmp_path: P
     with pytest.raises(StorageUnavailable, match=f"{path} is damaged") as caught:
         list(batches(split).iterate(0, 10))
     assert "Traceback" not in str(caught.value)
+    assert not loaders()
+
+
+class Unforeseen:
+    """Pixels with a bug."""
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def whole(self, index: int) -> NDArray[np.uint8]:
+        raise OSError(f"nobody has thought of picture {index}")
+
+    evaluation = whole
+
+    def subset(self, _: object) -> "Unforeseen":
+        return self
+
+
+def test_a_bug_in_a_process_is_told_as_one_with_its_place(tmp_path: Path) -> None:
+    split = replace(a_split(tmp_path), pixels=Unforeseen())
+    with pytest.raises(TrainerError, match=r"this is a bug: OSError: nobody has thought of picture \d+\n") as caught:
+        list(batches(split).iterate(0, 10))
+    assert "in whole" in str(caught.value)
     assert not loaders()
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,13 +95,17 @@ class Made(Dataset[Tensor | FinetuneError]):
             self._crops.fill(piece.step, range(piece.start, piece.stop), images.permute(0, 2, 3, 1).numpy())
         except FinetuneError as error:
             return error  # raised here it would arrive with the other process's traceback as its message
+        except Exception as error:  # noqa: BLE001 - and this could not be told from the loader's own errors
+            trace = "".join(traceback.format_exception(error))
+            return TrainerError(f"this is a bug: {type(error).__name__}: {error}\n{trace}")
         return images
 
 
 def load(crops: Crops, steps: range, workers: int, size: int) -> Generator[tuple[Piece, Tensor]]:
     """The pieces of all `steps` in their order, (n, 3, H, W) uint8 each, with n of at most `size`.
 
-    Close it to end the processes. Raises what reading a picture raises, TrainerError where a process was killed.
+    Close it to end the processes. Raises what reading a picture raises, TrainerError where a process was killed or
+    met what nobody has foreseen.
     """
     pieces = Pieces(steps, crops.batch_size, size)
     loader: DataLoader[Tensor | FinetuneError] = DataLoader(
