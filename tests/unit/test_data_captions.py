@@ -24,7 +24,14 @@ def test_cleaning(raw: Any, kept: Any, counts: Any) -> None:
     assert clean_captions(raw) == (kept, counts)
 
 
-@pytest.mark.parametrize(("raw", "kind"), [((), "no-caption"), (("", " \u2028"), "empty-caption")])
+@pytest.mark.parametrize(
+    ("raw", "kind"),
+    [
+        ((), "no-caption"),
+        (("", " \u2028"), "empty-caption"),
+        (("a cat", "a cut one \ud83d"), r"wrong-encoding: its caption holds a part of a character .* \\ud83d"),
+    ],
+)
 def test_a_picture_without_a_caption_is_a_bad_row(raw: Any, kind: str) -> None:
     with pytest.raises(BadRow, match=kind):
         clean_captions(raw)
@@ -40,3 +47,8 @@ def test_captions_that_the_tokenizer_cuts_are_counted() -> None:
     tokenize = open_clip.get_tokenizer("ViT-B-32")
     fits = " ".join(["cat"] * 75)
     assert count_truncated(["short", fits, fits + " sat", fits + " sat down there", ""], tokenize, 77) == 2
+
+
+def test_texts_without_spaces_are_counted_too() -> None:
+    tokenize = open_clip.get_tokenizer("ViT-B-32")
+    assert count_truncated(["\u732b" * 100, "\u732b" * 20], tokenize, 77) == 1

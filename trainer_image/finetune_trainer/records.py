@@ -4,9 +4,9 @@ Floats are plain recall (0.42 is 42 %), times are UTC in RFC 3339, durations are
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from finetune_sdk.api.base import Schema
 
@@ -14,21 +14,29 @@ Recalls = dict[str, float]
 """CLIP Benchmark's names to recall: {"image_retrieval_recall@5": 0.42, "text_retrieval_recall@5": 0.4}."""
 
 
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+Told = Annotated[str, BeforeValidator(_whole)]
+"""A text in which names of files stand, which may hold what is no UTF-8; such bytes become question marks."""
+
+
 class Problem(Schema):
     """One bad row, or one kind of oddity that was counted."""
 
     kind: str
     """missing-image, broken-image, empty-image, huge-image, empty-caption, no-caption, bad-row, ..."""
-    where: str
+    where: Told
     """File and row: 'captions.csv:17'."""
-    detail: str
+    detail: Told
 
 
 class Leak(Schema):
     """A training picture that is also, or nearly, in the test or validation set."""
 
-    train: str
-    other: str
+    train: Told
+    other: Told
     """`where` of the picture in the other split."""
     split: str
     kind: Literal["bytes", "pixels", "near"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from finetune_trainer.data.types import BadRow
+from finetune_trainer.data.types import BadRow, check_text
 from finetune_trainer.model.clip import Tokenizer
 
 SPECIAL_TOKENS = 2
@@ -18,11 +18,12 @@ def clean_captions(raw: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
 
     What `str.splitlines` takes for the end of a line becomes a space: CLIP Benchmark splits shards so, and a caption
     must stay one caption there. To open_clip's tokenizer both are the same white space.
-    Raises BadRow where none is left.
+    Raises BadRow where none is left, and for one that holds a part of a character.
     """
     counts: Counter[str] = Counter()
     kept: dict[str, None] = {}
     for caption in raw:
+        check_text(caption, "caption")
         text = " ".join(part for line in caption.splitlines() if (part := line.strip()))
         if not text:
             counts["empty-caption"] += 1
@@ -38,13 +39,14 @@ def clean_captions(raw: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
 def count_truncated(captions: Sequence[str], tokenize: Tokenizer, context_length: int) -> int:
     """How many captions lose at least their last word to the tokenizer's limit of `context_length` tokens.
 
-    Told without knowing the tokenizer: leaving the last word out changes nothing.
+    Told without knowing the tokenizer: leaving the last word out changes nothing. Of a text without spaces, as
+    Chinese or Thai, its last character is left out.
     """
-    long = [text for text in captions if len(text.encode()) + SPECIAL_TOKENS > context_length and " " in text]
+    long = [text for text in captions if len(text.encode()) + SPECIAL_TOKENS > context_length and len(text) > 1]
     cut = 0
     for start in range(0, len(long), AT_ONCE):
         some = long[start : start + AT_ONCE]
         whole = np.asarray(tokenize(some))
-        shorter = np.asarray(tokenize([text.rsplit(" ", 1)[0] for text in some]))
+        shorter = np.asarray(tokenize([text.rsplit(" ", 1)[0] if " " in text else text[:-1] for text in some]))
         cut += int((whole == shorter).all(axis=1).sum())
     return cut

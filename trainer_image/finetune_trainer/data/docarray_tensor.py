@@ -18,7 +18,7 @@ def encode_tensor(tensor: object) -> bytes:
         array = _array(tensor)
     except (TypeError, ValueError, KeyError) as error:
         raise BadRow("bad-row", f"its tensor cannot be read ({error}): keep uri or blob") from None
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         shape = " x ".join(map(str, array.shape))
         detail = f"its tensor is {shape} {array.dtype} and must be height x width x 3 uint8: keep uri or blob instead"
         raise BadRow("bad-row", detail)

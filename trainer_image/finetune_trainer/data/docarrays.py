@@ -5,7 +5,6 @@ chunks, as Finetuner asks for with CLIP. Files of DocArray 0.30 and later (DocLi
 """
 
 import base64
-import binascii
 import posixpath
 from collections.abc import Iterator
 from typing import Any
@@ -138,7 +137,7 @@ def _bytes(picture: dict[str, Any]) -> bytes | None:
     if isinstance(blob, str) and blob:
         try:
             return base64.b64decode(blob, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error among them
             raise BadRow("bad-row", f"its blob is no base64: {error}") from None
     tensor = picture.get("tensor")
     return encode_tensor(tensor) if tensor is not None else None

@@ -1,6 +1,9 @@
 """Which column or key holds what: as the spec names it, else by usual names; and what a value means there."""
 
+import ast
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from finetune_sdk.errors import DataInvalid
@@ -56,9 +59,10 @@ def notes_on(source: Source, fields: Fields, subject: str) -> tuple[str, ...]:
     """What was understood that the names do not say, and a split that nobody asked for."""
     roles: tuple[Role, ...] = ("image", "caption")
     said = [f"{role} from column {fields[role]!r}" for role in roles if fields[role] != role]
-    said += ["rows of one group stay together"] if "group" in fields else []
+    is_split_here = source.field == "data.source"
+    said += ["rows of one group stay together"] if "group" in fields and is_split_here else []
     notes = [f"{source.field}: {subject}: {', '.join(said)}"] if said else []
-    if source.field == "data.source" and "split" in fields and source.spec.columns.split is None:
+    if is_split_here and "split" in fields and source.spec.columns.split is None:
         column = fields["split"]
         notes.append(
             f"{source.field}: {subject} has a column {column!r}, and pictures are split by hash all the same: "
@@ -71,8 +75,12 @@ def value_of(values: Mapping[str, object], fields: Fields, name: str) -> str | N
     """What a filter compares: the column of that name, or for split and group the column of that role."""
     if name in values:
         return text_of(values[name])
-    role: Role | None = "split" if name == "split" else "group" if name == "group" else None
-    return text_of(values.get(fields.get(role, ""))) if role else None
+    return of_role(values, fields, name) if name in ("split", "group") else None
+
+
+def of_role(values: Mapping[str, object], fields: Fields, role: Literal["split", "group"]) -> str | None:
+    """The value that plays a role; None where no column does. A column may be named '', as pandas leaves its index."""
+    return text_of(values.get(fields[role])) if role in fields else None
 
 
 def text_of(value: object) -> str | None:
@@ -86,11 +94,28 @@ def text_of(value: object) -> str | None:
 
 def captions_of(value: object, name: str) -> list[str]:
     """One caption or several; none where the value is missing. Raises BadRow for anything that is no text."""
+    if isinstance(value, str):
+        return _in_cell(value, name)
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     if not all(isinstance(item, str) for item in values):
         kind = next(type(item).__name__ for item in values if not isinstance(item, str))
         raise BadRow("bad-row", f"{name} must be a text or a list of texts, and holds {kind} {str(values)[:40]}")
     return list(values)
+
+
+def _in_cell(text: str, name: str) -> list[str]:
+    """The captions of a cell: one, or those of a list that was written as text, by JSON or by Python's `str`."""
+    shown = text.strip()
+    if shown[:2] not in ('["', "['") or shown[-2:] not in ('"]', "']"):
+        return [text]
+    for read, write in ((json.loads, None), (ast.literal_eval, repr)):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = read(shown)
+            # Of numpy's ['a' 'b'] Python would join the parts to one text.
+            if all(isinstance(one, str) for one in found) and (write is None or write(found) == shown):
+                return list(found)
+    detail = f"{name} holds a list that cannot be read, {shown[:40]}: write it as JSON, or a row for each caption"
+    raise BadRow("bad-row", detail)
 
 
 def _lacking(source: Source, role: str, names: Sequence[str], subject: str) -> DataInvalid:

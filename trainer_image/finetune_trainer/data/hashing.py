@@ -48,16 +48,18 @@ def near_pairs(left: NDArray[np.uint64], right: NDArray[np.uint64]) -> NDArray[n
     Give distinct hashes: equal ones multiply pairs. Banded, so nearly linear unless most hashes share a band.
     """
     found = [_near_in_band(left, right, shift, width) for shift, width in BANDS]
-    return np.unique(np.concatenate(found), axis=0)
+    places = np.unique(np.concatenate(found))
+    return np.stack(np.divmod(places, max(1, len(right))), axis=1)
 
 
 def _near_in_band(left: NDArray[np.uint64], right: NDArray[np.uint64], shift: int, width: int) -> NDArray[np.int64]:
+    """(K,) i * len(right) + j of each pair: one number is sorted many times as fast as two."""
     mask = np.uint64((1 << width) - 1)
     keys, right_keys = ((hashes >> np.uint64(shift)) & mask for hashes in (left, right))
     order = np.argsort(right_keys, kind="stable")
     first = np.searchsorted(right_keys[order], keys, "left")
     counts = np.searchsorted(right_keys[order], keys, "right") - first
-    found = [np.empty((0, 2), np.int64)]
+    found = [np.empty(0, np.int64)]
     start = 0
     ends = np.cumsum(counts)
     while start < len(left):
@@ -68,6 +70,6 @@ def _near_in_band(left: NDArray[np.uint64], right: NDArray[np.uint64], shift: in
         offsets = np.arange(len(i)) - np.repeat(np.cumsum(some) - some, some)
         j = order[np.repeat(first[start:stop], some) + offsets]
         near = np.bitwise_count(left[i] ^ right[j]) <= NEAR
-        found.append(np.stack([i[near], j[near]], axis=1))
+        found.append(i[near] * len(right) + j[near])
         start = stop
     return np.concatenate(found)

@@ -35,6 +35,7 @@ REMEDIES = {
     "bad-row": "put captions with commas or line breaks in quotes",
     "huge-image": "make huge pictures smaller",
     "unsafe-member": "pack the shards again from plain files with relative names",
+    "scattered-sample": "pack the shards again with tar --sort=name: the files of a sample must be neighbours",
 }
 """What to do, by the kind of problem."""
 

@@ -4,36 +4,25 @@ What was read of a source is kept in `cache_root`, under a digest of all that de
 input, and size and etag of every object read. So a second run reads no picture, and a changed one is seen.
 """
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_sdk.api.data import MAX_BAD_FRACTION, Data, DataSource
 from finetune_sdk.errors import DataInvalid
+from finetune_trainer.data.cached import Prepared, folders_of, from_cache, keep
 from finetune_trainer.data.captions import count_truncated
-from finetune_trainer.data.decode import FORMATS, MOST_PIXELS
 from finetune_trainer.data.formats import open_rows
-from finetune_trainer.data.index import MOST_LISTED, Index, build_index, check_index, digest_images
-from finetune_trainer.data.jpeg import QUALITY
+from finetune_trainer.data.index import MOST_LISTED, build_index, check_index, digest_images
 from finetune_trainer.data.leakage import find_leaks
-from finetune_trainer.data.pixels import cache_error
 from finetune_trainer.data.places import Stores
-from finetune_trainer.data.readers import Rows
 from finetune_trainer.data.room import Parts, Room, RoomyWriter
 from finetune_trainer.data.splitting import FEWEST, carve_validation, split_by_field, split_source
-from finetune_trainer.data.stored import PixelsUnusable, StoredPixels, open_pixels
-from finetune_trainer.data.types import Form, Image, Split
+from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
 from finetune_trainer.progress import Progress
-from finetune_trainer.records import DataReport, Leak, Problem, SplitSummary
+from finetune_trainer.records import DataReport, Leak, SplitSummary
 
-VERSION = 1
-"""Of what is cached; a change of anything that decides it counts one up."""
-INDEX = "index.json"
 BY_THE_DISK = Room()
 
 
@@ -45,21 +34,6 @@ class Dataset:
     validation: Split
     test: Split
     report: DataReport
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A source's index with its pixels."""
-
-    index: Index
-    pixels: StoredPixels
-    cache_bytes: int
-
-    def split(self, name: str, indices: Sequence[int] | None = None) -> Split:
-        """All images, or those at `indices`."""
-        if indices is None:
-            return Split(name, self.index.images, self.pixels)
-        return Split(name, tuple(self.index.images[i] for i in indices), self.pixels.subset(indices))
 
 
 @dataclass(frozen=True)
@@ -160,15 +134,13 @@ def read_source(
         progress.note(note)
     if not parts.whole:
         room = Room(form="raw")
-    forms: tuple[Form, ...] = ("raw", "jpeg")
-    digests = {form: _digest(spec, preprocess, parts, form, rows.fingerprint) for form in forms}
-    folders = {form: cache_root / "data" / digest[:32] for form, digest in digests.items()}
-    cached = (_from_cache(folders[form], preprocess) for form in room.forms())
+    folders = folders_of(cache_root, spec, preprocess, parts, rows.fingerprint)
+    cached = (from_cache(folders[form], preprocess) for form in room.forms())
     prepared = next((found for found in cached if found is not None), None)
     if prepared is None:
         progress.start("prepare", rows.total, "images")
         with RoomyWriter(folders, preprocess, parts, room, rows.total, progress) as writer:
-            prepared = _read(rows, writer, folders, progress)
+            prepared = keep(build_index(rows.read(), writer, progress), writer.close(), folders[writer.form])
     else:
         progress.start("prepare", prepared.index.rows_read, "images", done=prepared.index.rows_read)
     empty = rows.where.explain() if spec.where and not rows.total else f"{spec.uri} holds no rows"
@@ -181,38 +153,6 @@ def _parts_of(name: str, data: Data) -> Parts:
     if name == "train" and data.validation is not None:
         return Parts(evaluation=False, whole=True)
     return Parts(evaluation=True, whole=name in ("source", "train"))
-
-
-def _read(rows: Rows, writer: RoomyWriter, folders: Mapping[Form, Path], progress: Progress) -> Prepared:
-    """Pixels first, the index last: it names the pixels it belongs to, so no kill leaves two that do not fit."""
-    index = build_index(rows.read(), writer, progress)
-    pixels, folder = writer.close(), folders[writer.form]
-    body = {
-        "version": VERSION,
-        "pixels": pixels.digest,
-        "images": [asdict(image) for image in index.images],
-        "rows_read": index.rows_read,
-        "problems": [problem.model_dump() for problem in index.problems],
-        "kinds": index.kinds,
-        "oddities": index.oddities,
-    }
-    _write_whole(folder / INDEX, json.dumps(body).encode())
-    return Prepared(index, pixels, _bytes_below(folder))
-
-
-def _from_cache(folder: Path, preprocess: Preprocess) -> Prepared | None:
-    """What an earlier run left whole, else None."""
-    try:
-        pixels = open_pixels(folder, preprocess)
-        body = json.loads((folder / INDEX).read_bytes())
-        if body["version"] != VERSION or body["pixels"] != pixels.digest or not body["rows_read"]:
-            return None
-        images = tuple(Image(**{**image, "captions": tuple(image["captions"])}) for image in body["images"])
-        problems = tuple(Problem(**problem) for problem in body["problems"])
-        index = Index(images, body["rows_read"], problems, body["kinds"], body["oddities"])
-    except (PixelsUnusable, OSError, ValueError, KeyError, TypeError):
-        return None
-    return Prepared(index, pixels, _bytes_below(folder))
 
 
 def _splits(data: Data, kept: dict[str, Prepared], seed: int) -> tuple[dict[str, Split], list[Leak]]:
@@ -299,32 +239,3 @@ def _report(
         pictures="jpeg" if any(prepared.pixels.form == "jpeg" for prepared in kept.values()) else "raw",
         pixel_bytes=sum(prepared.pixels.pixel_bytes for prepared in kept.values()),
     )
-
-
-def _digest(spec: DataSource, preprocess: Preprocess, parts: Parts, form: Form, fingerprint: str) -> str:
-    asked = {
-        "version": VERSION,
-        "spec": spec.model_dump(),
-        "preprocess": asdict(preprocess),
-        "parts": asdict(parts),
-        "form": [form, QUALITY] if form == "jpeg" else [form],
-        "limits": [MOST_PIXELS, *FORMATS],
-        "fingerprint": fingerprint,
-    }
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file of the cache so that it is there whole or not at all."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".index-", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise cache_error(error, path.parent) from error
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from finetune_sdk.storage import Entry
-from finetune_trainer.data.fields import Fields, captions_of, text_of, value_of
+from finetune_trainer.data.fields import Fields, captions_of, of_role, value_of
 from finetune_trainer.data.places import (
     LARGEST_FILE,
     Place,
@@ -15,7 +15,7 @@ from finetune_trainer.data.places import (
     resolve,
 )
 from finetune_trainer.data.readers import Rows, Source, Where, unusable
-from finetune_trainer.data.types import BadRow, Row
+from finetune_trainer.data.types import BadRow, Row, check_text
 
 
 @dataclass
@@ -44,8 +44,7 @@ def say(where: str, values: Mapping[str, object], fields: Fields) -> Said:
     data: object = image.get("bytes") if isinstance(image, dict) else image if isinstance(image, bytes) else None
     cell = path.strip() if isinstance(path, str) else ""
     said = Said(where, cell)
-    said.split, said.group = (text_of(values.get(fields.get(role, ""))) for role in ("split", "group"))
-    said.group = said.group or None
+    said.split, said.group = of_role(values, fields, "split"), of_role(values, fields, "group") or None
     try:
         if isinstance(data, bytes):
             said.data, said.cell = data, cell or where
@@ -141,6 +140,7 @@ def _place(base: str, said: Said) -> Place | BadRow | None:
     if said.data is not None:
         return None
     try:
+        check_text(said.cell, "path")
         return resolve(said.folder or base, said.cell)
     except BadRow as problem:
         return problem

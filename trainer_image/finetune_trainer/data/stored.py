@@ -1,9 +1,12 @@
 """The pixel cache as it is read: one memory-mapped file, and an index that vouches for it."""
 
+import fcntl
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,7 @@ class StoredPixels:
 
     def __init__(
         self,
-        file: NDArray[np.uint8],
+        file: "HeldFile",
         table: NDArray[np.int64],
         size: tuple[int, int],
         form: Form,
@@ -53,7 +56,7 @@ class StoredPixels:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._file = _mapped(self._path)
+        self._file = HeldFile(self._path)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -93,7 +96,23 @@ class StoredPixels:
     def _read(self, index: int, start: int, length: int) -> NDArray[np.uint8]:
         if start < 0:
             raise IndexError(f"the cache keeps no such pixels of picture {index}")
-        return self._file[start : start + length]
+        return self._file.bytes[start : start + length]
+
+
+class HeldFile:
+    """A file's bytes, mapped. While it lives a shared lock tells those who would remove the file that it is read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self._descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        # An empty file cannot be mapped.
+        mapped = np.memmap(path, np.uint8, "r") if os.fstat(self._descriptor).st_size else np.empty(0, np.uint8)
+        self.bytes: NDArray[np.uint8] = np.asarray(mapped)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self._descriptor)
 
 
 def open_pixels(folder: Path, preprocess: Preprocess) -> StoredPixels:
@@ -113,14 +132,9 @@ def open_pixels(folder: Path, preprocess: Preprocess) -> StoredPixels:
         if path.stat().st_size != length:
             raise PixelsUnusable(f"{path} has {path.stat().st_size} bytes instead of {length}")
         table = np.column_stack([np.where(lengths > 0, ends - lengths, -1), sizes[:, 3], sizes[:, 1:3]])
-        return StoredPixels(_mapped(path), table, preprocess.size, index["form"], path, index["digest"])
+        return StoredPixels(HeldFile(path), table, preprocess.size, index["form"], path, index["digest"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PixelsUnusable(f"{folder} holds no complete pixel cache: {error}") from error
-
-
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    """Read-only; an empty file cannot be mapped."""
-    return np.asarray(np.memmap(path, np.uint8, "r") if path.stat().st_size else np.empty(0, np.uint8))
 
 
 def identity(preprocess: Preprocess) -> dict[str, object]:

@@ -38,6 +38,15 @@ class BadRow(Exception):
         self.detail = detail
 
 
+def check_text(text: str, what: str) -> None:
+    """Raise BadRow where `text` holds half a character, as JSON's "\\ud83d" is of an emoji that was cut."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = text[: error.start + 1].encode("ascii", "backslashreplace").decode()[-40:]
+        raise BadRow("wrong-encoding", f"its {what} holds a part of a character (...{shown}): write it anew") from None
+
+
 @dataclass(frozen=True)
 class Image:
     """A usable picture of the index. Equal pixels make one Image: its rows' captions are joined."""

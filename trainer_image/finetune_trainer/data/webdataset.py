@@ -10,7 +10,7 @@ import posixpath
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, BinaryIO, Self
 
 from finetune_sdk.errors import DataInvalid
@@ -104,8 +104,8 @@ def _counted(source: Source, folder: str, count: str, entries: dict[str, Entry])
 
 def _read_shard(source: Source, shard: Entry, where: Where) -> Iterator[Row]:
     sample: dict[str, bytes | BadRow] = {}
-    name = ""
-    last = "its beginning"
+    name, last = "", "its beginning"
+    before: set[str] = set()
     try:
         with source.store.open(shard.key) as stream, _open_tar(stream) as tar:
             for member in tar:
@@ -115,14 +115,16 @@ def _read_shard(source: Source, shard: Entry, where: Where) -> Iterator[Row]:
                 if reason := _unsafe(member):
                     yield unusable(f"{shard.key}:{member.name}", member.name, "unsafe-member", reason)
                     continue
-                match = SAMPLE_NAME.fullmatch(member.name)
-                stem, ending = match.groups() if match else (member.name, "")
+                if (match := SAMPLE_NAME.fullmatch(member.name)) is None:  # hidden, as macOS' ._0001.jpg
+                    continue
+                stem, ending = match.groups()
                 if stem != name:
-                    yield from _row(source, shard, name, sample, where)
+                    yield from _row(source, shard, name, sample, where, before)
+                    before.add(name)
                     name, sample = stem, {}
                 if _of_use(ending.lower()):
                     sample[ending.lower()] = _content(tar, member)
-            yield from _row(source, shard, name, sample, where)
+            yield from _row(source, shard, name, sample, where, before)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DataInvalid(
             f"{source.field}: {source.store.uri_of(shard.key)} is broken after {last} ({error}): upload it again"
@@ -156,8 +158,18 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | BadRow:
     return file.read() if file is not None else b""
 
 
-def _row(source: Source, shard: Entry, name: str, sample: dict[str, bytes | BadRow], where: Where) -> Iterator[Row]:
-    """The row of a sample, none where it is filtered out or nothing of it is of use."""
+def _row(
+    source: Source,
+    shard: Entry,
+    name: str,
+    sample: dict[str, bytes | BadRow],
+    where: Where,
+    before: Container[str],
+) -> Iterator[Row]:
+    """The row of a sample, none where it is filtered out or nothing of it is of use.
+
+    `before`: names of the samples before it, of which a part that comes later is told.
+    """
     if not sample:
         return
     place = f"{shard.key}:{name}"
@@ -172,6 +184,10 @@ def _row(source: Source, shard: Entry, name: str, sample: dict[str, bytes | BadR
     if not where.matches(lambda key: split if key == "split" else _text(metadata, key)):
         return
     ending = next((ending for ending in sample if f".{ending}" in PICTURES), None)
+    if name in before and (ending is None or not captions):
+        detail = f"{', '.join(sample)} of a sample lies apart from the rest of it"
+        yield unusable(place, name, "scattered-sample", detail)
+        return
     if ending is None:
         held = ", ".join(sample)
         yield unusable(place, name, "missing-image", f"the sample holds {held} and no picture")
