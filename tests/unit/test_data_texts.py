@@ -89,6 +89,15 @@ def test_rows_of_one_group_are_said_to_stay_together_only_where_they_do(tmp_path
     assert not opened(tmp_path / "captions.csv", "data.train").notes
 
 
+def test_cocos_ids_are_the_same_as_number_and_as_text(tmp_path: Path) -> None:
+    document = {
+        "images": [{"id": 7, "file_name": "a.png"}, {"id": "8", "file_name": "b.png"}],
+        "annotations": [{"image_id": "7", "caption": "a cat"}, {"image_id": 8, "caption": "a dog"}],
+    }
+    (tmp_path / "captions.json").write_text(json.dumps(document))
+    assert [row.captions for row in opened(tmp_path / "captions.json").read()] == [("a cat",), ("a dog",)]
+
+
 def a_shard(folder: Path, members: Sequence[tuple[str, bytes]]) -> list[Row]:
     with tarfile.open(folder / "0.tar", "w") as tar:
         for name, data in members:

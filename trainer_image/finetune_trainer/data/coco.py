@@ -33,7 +33,7 @@ def open_rows(source: Source) -> Rows:
 
 
 def _says(images: list[Any], annotations: list[Any], source: Source, where: Where, name: str) -> Iterator[Said]:
-    captions: dict[object, list[str]] = {}
+    captions: dict[str, list[str]] = {}
     for index, one in enumerate(annotations):
         if not (isinstance(one, dict) and isinstance(one.get("caption"), str)):
             detail = "it must be an object with image_id and a caption that is a text"
@@ -68,9 +68,9 @@ def _list(source: Source, document: object, key: str, name: str) -> list[Any]:
     return value
 
 
-def _key(value: object) -> object:
-    """Ids are compared as they are; one that cannot be a key belongs to nothing."""
-    return value if isinstance(value, int | str) else repr(value)
+def _key(value: object) -> str:
+    """Ids are compared as texts: some tools write 7 for the picture and "7" for its captions."""
+    return text_of(value) or repr(value)
 
 
 READER = Reader(("coco",), "COCO's captions_*.json", recognises, open_rows)
