@@ -106,7 +106,6 @@ VALUES: dict[str, ValueType] = {
     "serviceAccount.annotations": MAP,
     "rbac.create": BOOLEAN,
     "rbac.aggregate": BOOLEAN,
-    "rbac.kueue": BOOLEAN,
     "service.create": BOOLEAN,
     "networkPolicy.create": BOOLEAN,
     "networkPolicy.apiServerPorts": PORTS,

@@ -1,3 +1,5 @@
+{{/* Names are quoted wherever they stand: YAML would take 2024 for a number, and null for nothing. */}}
+
 {{/* A name at its longest, which is a label's 63, with no dash at its end. */}}
 {{- define "finetune-operator.cut" -}}
 {{- trunc 63 . | regexFind "^.*[a-z0-9]" -}}
@@ -41,8 +43,8 @@ Given: (dict "root" $ "suffix" "leader") */}}
 {{- end -}}
 
 {{- define "finetune-operator.selector" -}}
-app.kubernetes.io/name: {{ include "finetune-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "finetune-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "finetune-operator.labels" -}}
@@ -105,10 +107,5 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, list, create, patch]
-{{- if .Values.rbac.kueue }}
-- apiGroups: [kueue.x-k8s.io]
-  resources: [workloads]
-  verbs: [get, list, watch]
-{{- end }}
+  verbs: [get, list, create]
 {{- end -}}

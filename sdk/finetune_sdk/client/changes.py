@@ -70,7 +70,7 @@ def follow(
         ClientError: it refuses.
     """
     seen = _Seen(known)
-    trouble = _Trouble(deadline, pause)
+    trouble = Trouble(deadline, pause)
     while not deadline.over():
         try:
             listing = cluster.list_runs(scope)
@@ -88,7 +88,7 @@ def follow(
             trouble.settle()
 
 
-class _Trouble:
+class Trouble:
     """Pauses that grow while the API server does not answer, and an end to them."""
 
     def __init__(self, deadline: Deadline, pause: Callable[[float], None]) -> None:

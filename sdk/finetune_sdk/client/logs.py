@@ -1,16 +1,21 @@
 """The trainer's log: of the newest pod, or of one pod after another until the run ends."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 from finetune_sdk.api.run import FinetuneRun
+from finetune_sdk.client.changes import Deadline, Trouble
 from finetune_sdk.client.cluster import Cluster, Json
-from finetune_sdk.client.errors import NoLogs, NotFound, ServerError
+from finetune_sdk.client.errors import NoLogs, NotFound, ServerError, Unreachable
 from finetune_sdk.client.goals import is_finished
 from finetune_sdk.contract import RUN_UID_LABEL
 
 _ENDED = ("Succeeded", "Failed")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class LogLine:
     text: str
     """Without its end."""
     at: datetime
-    """When it was written, UTC."""
+    """When it was written, UTC. A word of the node's own has no time: that of the line before it, or the pod's."""
 
 
 def newest_log(cluster: Cluster, run: FinetuneRun, tail: int | None) -> Iterator[LogLine]:
@@ -40,17 +45,22 @@ def followed_log(
     *,
     look: Callable[[], FinetuneRun],
     wait: Callable[[FinetuneRun], None],
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[LogLine]:
     """Lines of the newest pod, then of each that comes after it, until the run has ended.
 
-    `look` gives the run as it is now; `wait` returns once it has changed, or after a while. Raises NoLogs where the
-    run ended and none of its pods is left.
+    `look` gives the run as it is now; `wait` returns once it has changed, or after a while.
+
+    Raises:
+        NoLogs: the run ended and none of its pods is left.
+        ServerError: the API server did not answer for PATIENCE_SECONDS.
     """
     done: set[str] = set()
     reader: _Reader | None = None
     while True:
         over = is_finished(run)  # asked before the pods: one that came before the end is found
-        waiting = [pod for pod in _pods_of(cluster, run) if _uid(pod) not in done]
+        pods = _patiently(partial(_pods_of, cluster, run), pause)
+        waiting = [pod for pod in pods if _uid(pod) not in done]
         if reader is None and waiting:  # of pods from before the call only the newest
             done |= {_uid(pod) for pod in waiting[:-1]}
             waiting = waiting[-1:]
@@ -58,7 +68,7 @@ def followed_log(
             pod = waiting[0]
             if reader is None or reader.uid != _uid(pod):
                 reader = _Reader(cluster, pod, tail if reader is None else None)
-            yield from reader.read_patiently(follow=not over)
+            yield from reader.read_patiently(follow=not over, pause=pause)
             # Its phase was asked before its log, so the log was whole; or nobody waits for the rest of it any more.
             if pod["status"].get("phase") in _ENDED or len(waiting) > 1 or over:
                 done.add(_uid(pod))
@@ -68,7 +78,7 @@ def followed_log(
                 raise _no_pod(run)
             return
         wait(run)
-        run = look()
+        run = _patiently(look, pause)
 
 
 class _Reader:
@@ -79,6 +89,8 @@ class _Reader:
         self._cluster, self._tail = cluster, tail
         self._namespace, self._name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         self._last: datetime | None = None
+        self._created = datetime.fromisoformat(pod["metadata"]["creationTimestamp"]).astimezone(UTC)
+        self._of_node: set[str] = set()
 
     def read(self, *, follow: bool) -> Iterator[LogLine]:
         """Lines that were not read yet, until the connection ends."""
@@ -86,19 +98,49 @@ class _Reader:
         since = last.strftime("%Y-%m-%dT%H:%M:%SZ") if last else None  # Kubernetes knows whole seconds only
         tail = None if last else self._tail
         for raw in self._cluster.read_log(self._namespace, self._name, follow=follow, since=since, tail=tail):
-            stamp, _, text = raw.partition(" ")
-            at = datetime.fromisoformat(stamp).astimezone(UTC)
-            if last is not None and at <= last:
-                continue
-            last, self._last = None, at  # from the first new line on all are new, also two of one moment
-            yield LogLine(self._name, text, at)
+            at, text = _parted(raw)
+            if at is None:
+                yield from self._word_of_node(text)
+            elif last is None or at > last:
+                last, self._last = None, at  # from the first new line on all are new, also two of one moment
+                yield LogLine(self._name, text, at)
 
-    def read_patiently(self, *, follow: bool) -> Iterator[LogLine]:
+    def read_patiently(self, *, follow: bool, pause: Callable[[float], None]) -> Iterator[LogLine]:
         """As `read`; nothing where there is no log yet or any more, or its node does not answer."""
+        trouble = Trouble(Deadline.after(None), pause)
+        while True:
+            try:
+                yield from self.read(follow=follow)
+                return
+            except Unreachable as error:  # says nothing of the log, which may be whole and not read yet
+                trouble.wait(error)
+            except (NoLogs, NotFound, ServerError):
+                return
+
+    def _word_of_node(self, text: str) -> Iterator[LogLine]:
+        """What the kubelet writes into the log where it fails to read on: once, though it says so at each reading."""
+        if text not in self._of_node:
+            self._of_node.add(text)
+            yield LogLine(self._name, text, self._last or self._created)
+
+
+def _parted(raw: str) -> tuple[datetime | None, str]:
+    """The time before a line and its text; None and all of it where no time is."""
+    stamp, _, text = raw.partition(" ")
+    try:
+        return datetime.fromisoformat(stamp).astimezone(UTC), text
+    except ValueError:
+        return None, raw
+
+
+def _patiently(ask: Callable[[], _T], pause: Callable[[float], None]) -> _T:
+    """The answer, asked for again and again while the API server fails. Raises ServerError as `changes.follow` does."""
+    trouble = Trouble(Deadline.after(None), pause)
+    while True:
         try:
-            yield from self.read(follow=follow)
-        except (NoLogs, NotFound, ServerError):
-            return
+            return ask()
+        except ServerError as error:
+            trouble.wait(error)
 
 
 def _pods_of(cluster: Cluster, run: FinetuneRun) -> list[Json]:

@@ -23,6 +23,7 @@ from finetune_sdk.client.errors import (
     NotFound,
     Refused,
     RunDeleted,
+    ServerError,
     WaitTimeout,
 )
 from finetune_sdk.client.goals import FINISHED, Goal, is_current, is_finished
@@ -304,7 +305,7 @@ class RunClient:
     def _until_it_changes(self, run: FinetuneRun) -> None:
         began = time.monotonic()
         scope = Scope(_place(run), f"metadata.name={run.metadata.name}")
-        with contextlib.suppress(WatchExpired):
+        with contextlib.suppress(WatchExpired, ServerError):  # who looks next has patience
             for _ in self._cluster.watch_runs(scope, run.metadata.resource_version or "", LOOK_SECONDS):
                 break
         time.sleep(max(0.0, began + PODS_PAUSE_SECONDS - time.monotonic()))  # should the watch end at once

@@ -1,4 +1,4 @@
-"""What the operator may do, written down a second time: DESIGN's list, and nothing the chart could widen by itself."""
+"""What the operator may do, written down a second time, so that the chart cannot widen it by itself."""
 
 import re
 from pathlib import Path
@@ -16,10 +16,9 @@ ON_RUNS: Rights = {
     ("finetune.dev", "finetuneruns/finalizers"): {"update"},
     ("batch", "jobs"): READ | {"create", "patch", "delete"},
     ("", "pods"): READ,
-    ("", "events"): {"get", "list", "create", "patch"},
+    ("", "events"): {"get", "list", "create"},
 }
-ON_LEASES: Rights = {("coordination.k8s.io", "leases"): {"get", "create", "update", "patch"}}
-ON_WORKLOADS: Rights = {("kueue.x-k8s.io", "workloads"): READ}
+ON_LEASES: Rights = {("coordination.k8s.io", "leases"): {"get", "create", "update"}}
 VIEW: Rights = {("finetune.dev", "finetuneruns"): READ}
 EDIT: Rights = {
     ("finetune.dev", "finetuneruns"): READ | {"create", "update", "patch", "delete", "deletecollection"},

@@ -19,7 +19,6 @@ ALL_ON: Json = {
     "podLabels": {"a": "b"},
     "podAnnotations": {"a": "b"},
     "serviceAccount": {"annotations": {"a": "b"}},
-    "rbac": {"kueue": True},
     "networkPolicy": {"create": True},
 }
 SHAPES: dict[str, tuple[Json, bool]] = {

@@ -1,6 +1,7 @@
 """Names at their longest, and of releases beside each other."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,35 @@ def test_a_release_that_no_service_can_be_named_after_is_refused() -> None:
     assert 'begins with a letter, "1st-finetune-operator" does not' in said
     assert "set fullnameOverride" in said
     assert render({"fullnameOverride": "first"}, release="1st").one("Service")["metadata"]["name"] == "first"
+
+
+PLAIN = ("system-a", "release-a", "full-a", "part-a", "account-a", "class-a", "team-a", "team-b")
+SHAPES: dict[str, Json] = {
+    "an account of its own": {"serviceAccount": {"create": True, "name": "account-a"}},
+    "for all": {"namespaces": []},
+    "named after the release": {"fullnameOverride": "", "nameOverride": ""},
+}
+
+
+def everywhere(document: Any, words: dict[str, str]) -> Any:
+    """The document with each of `words` replaced by what is given for it, wherever it stands."""
+    if isinstance(document, dict):
+        return {key: everywhere(value, words) for key, value in document.items()}
+    if isinstance(document, list):
+        return [everywhere(value, words) for value in document]
+    if isinstance(document, str):
+        return re.sub("|".join(words), lambda found: words[found[0]], document)
+    return document
+
+
+@pytest.mark.parametrize("word", ["2024", "null", "true", "1e3", "0x10", "2024-01-01"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_names_that_yaml_takes_for_something_else_stay_names(shape: Json, word: str) -> None:
+    """Those of objects begin with a letter, which leaves null and its like."""
+    words = dict.fromkeys(PLAIN, word) | {"team-b": "0"}
+    words |= dict.fromkeys(("release-a", "full-a", "part-a"), word if word.isalpha() else "null")
+    values = {**ALL_ON, "fullnameOverride": "full-a", "nameOverride": "part-a", "priorityClassName": "class-a",
+              "crds": {"install": False}, "namespaces": ["team-a", "team-b"], **shape}  # fmt: skip
+    plain = render(values, release="release-a", namespace="system-a")
+    misread = render(everywhere(values, words), release=words["release-a"], namespace=word)
+    assert misread.objects == everywhere(plain.objects, words)

@@ -7,7 +7,6 @@ from tests.on_cluster.chart.rights import (
     EDIT,
     ON_LEASES,
     ON_RUNS,
-    ON_WORKLOADS,
     VIEW,
     Rights,
     rights_of,
@@ -49,13 +48,6 @@ def test_each_of_its_roles_is_bound_to_the_operator_and_to_nobody_else(values: J
     assert bound == {(one["metadata"].get("namespace"), one["kind"], one["metadata"]["name"]) for one in roles}
 
 
-@pytest.mark.parametrize("namespaces", [[], ["team-a"]])
-def test_workloads_are_read_only_where_kueue_is_on(namespaces: list[str]) -> None:
-    rendered = render({"rbac": {"aggregate": False, "kueue": True}, "namespaces": namespaces})
-    (on_runs,) = [one for one in rendered.of("Role") + rendered.of("ClusterRole") if len(one["rules"]) > 1]
-    assert rights_of(on_runs["rules"]) == {**ON_RUNS, **ON_WORKLOADS}
-
-
 def test_people_may_view_or_edit_runs_by_kubernetes_own_roles() -> None:
     roles = {one["metadata"]["name"].rpartition(":")[2]: one for one in render({"namespaces": ["a"]}).of("ClusterRole")}
     aggregated = {
@@ -76,5 +68,4 @@ def test_the_page_lists_the_rights_and_no_others() -> None:
     assert rights_of_page() == {
         "The operator, where runs are": ON_RUNS,
         "The operator, in its own namespace": ON_LEASES,
-        "The operator, with `rbac.kueue: true`": ON_WORKLOADS,
     }

@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[str, object, str]] = {
     "a name that is too long": ("nameOverride", "n" * 64, "maxLength: got 64, want 63"),
     "an account's name": ("serviceAccount.name", "my account", "'my account' does not match pattern"),
     "a switch as a text": ("crds.install", "yes", "got string, want boolean"),
-    "a switch of the rights": ("rbac.kueue", "on", "got string, want boolean"),
+    "a switch of the rights": ("rbac.aggregate", "on", "got string, want boolean"),
     "a switch of the Service": ("service.create", 1, "got number, want boolean"),
     "a port": ("networkPolicy.apiServerPorts", [70000], "maximum: got 70,000, want 65,535"),
     "no port": ("networkPolicy.apiServerPorts", [], "minItems: got 0, want 1"),
