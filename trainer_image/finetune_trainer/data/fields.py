@@ -75,10 +75,11 @@ def value_of(values: Mapping[str, object], fields: Fields, name: str) -> str | N
     """What a filter compares: the column of that name, or for split and group the column of that role."""
     if name in values:
         return text_of(values[name])
-    return of_role(values, fields, name) if name in ("split", "group") else None
+    role: Role | None = "split" if name == "split" else "group" if name == "group" else None
+    return of_role(values, fields, role) if role else None
 
 
-def of_role(values: Mapping[str, object], fields: Fields, role: Literal["split", "group"]) -> str | None:
+def of_role(values: Mapping[str, object], fields: Fields, role: Role) -> str | None:
     """The value that plays a role; None where no column does. A column may be named '', as pandas leaves its index."""
     return text_of(values.get(fields[role])) if role in fields else None
 

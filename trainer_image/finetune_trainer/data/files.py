@@ -1,8 +1,10 @@
 """Which files a source is: the one named, those that braces stand for, or those of a folder that end rightly."""
 
+import codecs
 import json
 import posixpath
 import re
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -15,6 +17,13 @@ MOST_FILES = 1_000_000
 """That one pattern may stand for."""
 
 
+@dataclass(frozen=True)
+class ObjectLines:
+    """What a .json holds that is JSON Lines in truth, an object a line."""
+
+    data: bytes
+
+
 def files_of(source: Source, endings: tuple[str, ...], described: str) -> list[Entry]:
     """The source's files in their order: as a pattern counts, else naturally by name.
 
@@ -22,7 +31,7 @@ def files_of(source: Source, endings: tuple[str, ...], described: str) -> list[E
     """
     if source.key:
         return [stat(source, key) for key in named(source)]
-    found = [entry for entry in source.store.list() if entry.key.lower().endswith(endings)]
+    found = [entry for entry in source.entries() if entry.key.lower().endswith(endings)]
     if not found:
         raise DataInvalid(f"{source.field}.uri: {source.spec.uri} holds no {described}")
     return sorted(found, key=lambda entry: natural(entry.key))
@@ -64,7 +73,7 @@ def split_of(key: str) -> str | None:
 
 
 def document_of(source: Source) -> Any:
-    """The JSON document of a source that is one file. Raises DataInvalid where it is none."""
+    """The JSON document of a source that is one file, or its ObjectLines. Raises DataInvalid where it is neither."""
     if not source.key:
         raise DataInvalid(f"{source.field}.uri: {source.spec.uri} must name one .json file, not a folder")
     stat(source, source.key)
@@ -74,14 +83,29 @@ def document_of(source: Source) -> Any:
         hint = encoding_hint(error.object[:2])
         raise DataInvalid(f"{source.field}: {source.key} is not UTF-8; {hint}") from None
     except (ValueError, RecursionError) as error:
-        raise DataInvalid(
-            f"{source.field}: {source.key} is no JSON ({error}): it may be cut, upload it again"
-        ) from None
+        several = isinstance(error, json.JSONDecodeError) and error.msg == "Extra data"
+        hint = "write one list of objects, or an object a line" if several else "it may be cut, upload it again"
+        raise DataInvalid(f"{source.field}: {source.key} is no JSON ({error}): {hint}") from None
 
 
 def parse_json(data: bytes) -> Any:
-    """As json.loads, a byte-order mark before it allowed. Raises ValueError and RecursionError."""
-    return json.loads(data.decode("utf-8-sig"))
+    """As json.loads, a byte-order mark before it allowed; ObjectLines where the first line is an object by itself.
+
+    Raises ValueError and RecursionError.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except ValueError:
+        if _is_object(data.removeprefix(codecs.BOM_UTF8).lstrip().split(b"\n", 1)[0]):
+            return ObjectLines(data)
+        raise
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line.decode()), dict)
+    except ValueError:
+        return False
 
 
 def _choices(inside: str) -> list[str]:

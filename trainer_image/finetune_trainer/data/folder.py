@@ -7,24 +7,31 @@ from finetune_sdk.storage import Entry
 from finetune_trainer.data import metadata
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.places import fingerprint, lines_of, read_picture
-from finetune_trainer.data.readers import PICTURES, Found, Reader, Rows, Source, Where, natural, unusable
+from finetune_trainer.data.readers import (
+    PICTURES,
+    Found,
+    Reader,
+    Rows,
+    Source,
+    Where,
+    is_beside_the_point,
+    natural,
+    unusable,
+)
 from finetune_trainer.data.types import BadRow, Row
-
-BESIDE_THE_POINT = ("readme", "license", "licence", "copying", "notice", "requirements")
-"""Texts that are nobody's captions."""
 
 
 def recognises(found: Found) -> bool:
-    """Pictures, and texts or metadata, no shards."""
+    """Pictures with texts of their names beside them, or with metadata, no shards."""
     if found.file is not None or found.holds(".tar", ".tar.gz", ".tgz"):
         return False
-    return found.holds(*PICTURES) and (found.holds(".txt") or any(map(metadata.is_metadata, found.names)))
+    return found.holds(*PICTURES) and (found.has_texts_beside or any(map(metadata.is_metadata, found.names)))
 
 
 def open_rows(source: Source) -> Rows:
     """Read its metadata, else pair what shares a name, in natural order (2.jpg before 10.jpg)."""
     where = Where(source.spec.where)
-    entries = sorted(source.store.list(), key=lambda entry: natural(entry.key))
+    entries = sorted(source.entries(), key=lambda entry: natural(entry.key))
     if any(metadata.is_metadata(entry.key) for entry in entries):
         return metadata.open_rows(source, entries)
     texts = {_stem(entry.key): entry for entry in entries if entry.key.lower().endswith(".txt")}
@@ -32,7 +39,7 @@ def open_rows(source: Source) -> Rows:
     pictures = [entry for entry in pictures if _wanted(entry, where)]
     stems = {_stem(entry.key) for entry in entries if entry.key.lower().endswith(PICTURES)}
     orphans = [text for stem, text in texts.items() if stem not in stems and _wanted(text, where)]
-    orphans = [text for text in orphans if posixpath.basename(_stem(text.key)).lower() not in BESIDE_THE_POINT]
+    orphans = [text for text in orphans if not is_beside_the_point(text.key)]
 
     def read() -> Iterator[Row]:
         yield from ahead(lambda entry: _row(source, entry, texts.get(_stem(entry.key))), pictures)

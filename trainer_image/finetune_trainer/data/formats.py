@@ -1,5 +1,6 @@
 """Which reader reads a source: named by `format`, or told by its ending and what its folder holds."""
 
+from collections.abc import Callable
 from functools import cache
 from itertools import islice
 from pathlib import PurePosixPath
@@ -7,7 +8,7 @@ from typing import Any
 
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.errors import DataInvalid
-from finetune_sdk.storage import Store
+from finetune_sdk.storage import Entry, Store
 from finetune_trainer.data import (
     coco,
     docarrays,
@@ -21,7 +22,7 @@ from finetune_trainer.data import (
 )
 from finetune_trainer.data.files import document_of, parse_json
 from finetune_trainer.data.places import Stores, nothing_at, parent_of, pattern_of
-from finetune_trainer.data.readers import PICTURES, Found, Reader, Rows, Source
+from finetune_trainer.data.readers import PICTURES, Found, Reader, Rows, Source, is_beside_the_point
 
 READERS: tuple[Reader, ...] = (
     table.READER,
@@ -35,8 +36,6 @@ READERS: tuple[Reader, ...] = (
     docarrays.READER,
 )
 """A later format is one file and one line here."""
-LOOKED_AT = 1000
-"""Names of a folder that detection looks at."""
 HEAD = 4096
 """Bytes of a file that detection looks at."""
 
@@ -61,10 +60,16 @@ def locate(field: str, spec: DataSource, stores: Stores) -> Source:
     if (shards := pattern_of(spec.uri)) is not None:
         return Source(field, spec, stores(shards.folder), shards.key, stores, Found(spec.uri, shards.key))
     store = stores(spec.uri)
-    names = tuple(entry.key for entry in islice(store.list(), LOOKED_AT))
+
+    @cache
+    def entries() -> tuple[Entry, ...]:
+        return tuple(store.list())
+
+    listed = entries() if spec.format == "auto" else islice(store.list(), 1)
+    names = tuple(entry.key for entry in listed)
     if not names:
         raise nothing_at(field, spec.uri)
-    return Source(field, spec, store, "", stores, Found(spec.uri, None, names))
+    return Source(field, spec, store, "", stores, Found(spec.uri, None, names, _head_of(store)), entries)
 
 
 def choose_reader(source: Source) -> Reader:
@@ -86,31 +91,52 @@ def choose_reader(source: Source) -> Reader:
             f"{source.field}.format: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
             f"Write which one as {source.field}.format"
         )
-    if source.found.names and all(name.lower().endswith(PICTURES) for name in source.found.names):
-        raise DataInvalid(
-            f"{source.field}: {source.found.uri} holds pictures and no captions: found {_summary(source.found)}. Put "
-            "each picture's captions beside it, as cat.txt beside cat.jpg, or all in a metadata.csv beside them with "
-            "the columns file_name and text"
+    raise _unknown(source)
+
+
+def _unknown(source: Source) -> DataInvalid:
+    """The refusal of what no reader knows."""
+    found, tables = source.found, table.tables_in(source.found)
+    if len(tables) > 1:
+        return DataInvalid(
+            f"{source.field}.uri: {found.uri} holds {len(tables)} tables, {', '.join(tables[:5])}: name one of them, "
+            f"as {found.uri.rstrip('/')}/{tables[0]}"
         )
-    raise DataInvalid(
-        f"{source.field}.format: {source.found.uri} is no format that is known: found {_summary(source.found)}. "
-        f"Formats are {_known()}"
+    if found.holds(*PICTURES) and found.file is None and all(map(_says_nothing, found.names)):
+        return DataInvalid(
+            f"{source.field}: {found.uri} holds pictures and no captions: found {_summary(found)}. Put each picture's "
+            "captions beside it, as cat.txt beside cat.jpg, or all in a metadata.csv beside them with the columns "
+            "file_name and text; where a file among them holds the captions, name that file as uri"
+        )
+    inside = "; where one of its files holds the captions, name that file as uri" if found.file is None else ""
+    return DataInvalid(
+        f"{source.field}.format: {found.uri} is no format that is known: found {_summary(found)}. "
+        f"Formats are {_known()}{inside}"
     )
+
+
+def _says_nothing(name: str) -> bool:
+    """Whether a folder's file is a picture, or a text that belongs to none."""
+    return name.lower().endswith((*PICTURES, ".txt")) or is_beside_the_point(name)
 
 
 def _found(uri: str, store: Store, key: str) -> Found:
     """A file, of which more is read when somebody asks."""
 
     @cache
-    def head() -> bytes:
-        with store.open(key) as stream:
-            return stream.read(HEAD)
-
-    @cache
     def document() -> Any:
         return parse_json(store.read(key))
 
-    return Found(uri, key, head=head, document=document)
+    return Found(uri, key, head_of=_head_of(store), document=document)
+
+
+def _head_of(store: Store) -> Callable[[str], bytes]:
+    @cache
+    def head_of(key: str) -> bytes:
+        with store.open(key) as stream:
+            return stream.read(HEAD)
+
+    return head_of
 
 
 def _known() -> str:
@@ -125,5 +151,4 @@ def _summary(found: Found) -> str:
     for name in found.names:
         ending = PurePosixPath(name).suffix.lower() or "without ending"
         counts[ending] = counts.get(ending, 0) + 1
-    more = " (of its first 1,000 files)" if len(found.names) == LOOKED_AT else ""
-    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda item: -item[1])) + more
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda item: -item[1]))

@@ -1,4 +1,7 @@
-"""JSON Lines, an object a line, and JSON files that are a list of objects: a table whose captions may be lists."""
+"""JSON Lines, an object a line, and JSON files that are a list of objects: a table whose captions may be lists.
+
+JSON Lines may also stand in a file that is named .json.
+"""
 
 import json
 import posixpath
@@ -9,7 +12,7 @@ from typing import Any
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data import docarrays
 from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on
-from finetune_trainer.data.files import document_of, files_of, split_of
+from finetune_trainer.data.files import ObjectLines, document_of, files_of, split_of
 from finetune_trainer.data.places import encoding_hint
 from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
 from finetune_trainer.data.said import Said, join, rows_of, say, wanted
@@ -25,10 +28,11 @@ Objects = list[tuple[str, "dict[str, Any] | BadRow"]]
 
 
 def recognises(found: Found) -> bool:
-    """A .jsonl, a .json with a list of objects, or a folder with some .jsonl at its top and no captions or shards."""
+    """A .jsonl, a .json with a list or lines of objects, or a folder with some .jsonl at its top, no captions beside
+    pictures, no shards and no other table."""
     if found.file is not None:
-        return found.holds(*ENDINGS) or (found.holds(".json") and _is_list(found))
-    if found.holds(".txt", ".tar", ".csv", ".tsv", ".parquet"):
+        return found.holds(*ENDINGS) or (found.holds(".json") and _holds_objects(found))
+    if found.holds(".tar", ".csv", ".tsv", ".parquet") or found.has_texts_beside:
         return False
     return any(PurePosixPath(name).stem.lower() != METADATA for name in found.at_top(*ENDINGS))
 
@@ -100,6 +104,8 @@ def _object(line: bytes) -> dict[str, Any] | BadRow:
 
 
 def _objects(document: object, name: str, source: Source) -> Objects:
+    if isinstance(document, ObjectLines):
+        return parse(document.data, name)
     if not isinstance(document, list):
         raise DataInvalid(f"{source.field}: {name} must be a list of objects, or name its format: coco or karpathy")
     return [
@@ -108,15 +114,13 @@ def _objects(document: object, name: str, source: Source) -> Objects:
     ]
 
 
-def _is_list(found: Found) -> bool:
-    return not docarrays.recognises(found) and _document(found) is list
-
-
-def _document(found: Found) -> type:
+def _holds_objects(found: Found) -> bool:
+    if docarrays.recognises(found):
+        return False
     try:
-        return type(found.document())
+        return isinstance(found.document(), list | ObjectLines)
     except (ValueError, RecursionError):
-        return dict
+        return False
 
 
 READER = Reader(("jsonl",), "JSON Lines, or a JSON list, of objects with image and caption", recognises, open_rows)

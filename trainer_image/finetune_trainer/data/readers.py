@@ -3,15 +3,17 @@
 A later format is a new file with a `READER`, and its line in formats.py.
 """
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.errors import DataInvalid
-from finetune_sdk.storage import Store
+from finetune_sdk.storage import Entry, Store
 from finetune_trainer.data.places import Stores
 from finetune_trainer.data.types import BadRow, Row
 
@@ -30,6 +32,13 @@ CAPTION_FIELDS = (
     "comment",
 )
 """Usual names of captions in tables and metadata, most telling first; compared without case."""
+BESIDE_THE_POINT = ("readme", "license", "licence", "copying", "notice", "requirements")
+"""Texts that are nobody's captions."""
+
+
+def _no_head(_name: str) -> bytes:
+    """Of what is no single file."""
+    return b""
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,10 @@ class Found:
     file: str | None
     """The name, where the URI names a file or shards by a pattern; None for a folder."""
     names: tuple[str, ...] = ()
-    """The first 1,000 names below a folder."""
-    head: Callable[[], bytes] = bytes
-    """The first bytes of a file, read once; empty for a folder."""
+    """All names below a folder, as one table may come after any number of pictures; where `format` is named, and
+    nothing is to be told from them, the first alone."""
+    head_of: Callable[[str], bytes] = _no_head
+    """The first bytes of a file by its name, read once."""
     document: Callable[[], Any] = dict
     """The file as JSON, parsed once. Raises ValueError and RecursionError."""
 
@@ -50,6 +60,21 @@ class Found:
         """Whether the file, or one in the folder, ends so."""
         names = self.names if self.file is None else (self.file,)
         return any(name.lower().endswith(endings) for name in names)
+
+    def head(self) -> bytes:
+        """The first bytes of the file; empty for a folder."""
+        return b"" if self.file is None else self.head_of(self.file)
+
+    def inside(self, name: str) -> "Found":
+        """One of a folder's files, as if the URI named it."""
+        return replace(self, file=name, names=())
+
+    @cached_property
+    def has_texts_beside(self) -> bool:
+        """Whether a picture of the folder has a text of its own name beside it: cat.jpg and cat.txt."""
+        pictures = {posixpath.splitext(name)[0] for name in self.names if name.lower().endswith(PICTURES)}
+        texts = (posixpath.splitext(name)[0] for name in self.names if name.lower().endswith(".txt"))
+        return any(text in pictures and not is_beside_the_point(text) for text in texts)
 
     def json_with(self, *keys: str) -> bool:
         """Whether the file is a .json with an object that has all of `keys`."""
@@ -79,6 +104,8 @@ class Source:
     """The file in `store`, perhaps with braces; '' where the folder itself is the source."""
     stores: Stores
     found: Found
+    entries: Callable[[], tuple[Entry, ...]] = tuple
+    """All below the folder, where that is the source; listed once, as of many files that takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +175,11 @@ def find_name(names: Mapping[str, object] | list[str], usual: tuple[str, ...]) -
     """The first of `usual` among `names`, compared without case, spaces and underscores."""
     known = {_plain(name): name for name in reversed(list(names))}
     return next((known[_plain(name)] for name in usual if _plain(name) in known), None)
+
+
+def is_beside_the_point(name: str) -> bool:
+    """Whether a file is a README or its like."""
+    return posixpath.splitext(posixpath.basename(name))[0].lower() in BESIDE_THE_POINT
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:

@@ -4,7 +4,9 @@ import codecs
 import csv
 import io
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from finetune_sdk.errors import DataInvalid
@@ -27,18 +29,29 @@ LARGEST_CELL = 1 << 20
 """Characters of one cell; more is a quote that nobody closed."""
 METADATA = "metadata"
 """What Hugging Face calls the table beside an image folder's pictures: folder.py reads it."""
+MOST_LOOKED_INTO = 100
+"""Files of a folder that are opened to see which is a table: each is a request."""
 
 Lines = list[tuple[int, list[str]]]
 """Line numbers and cells."""
 
 
 def recognises(found: Found) -> bool:
-    """A .csv or .tsv, a .txt whose first line names columns, or a folder with one table and no captions or shards."""
+    """A .csv or .tsv, a .txt whose first line names columns, or a folder with one of them at its top, no captions
+    beside pictures and no shards."""
     if found.file is not None:
         if found.holds(".csv", ".tsv"):
             return not flickr.recognises(found)
         return found.holds(".txt") and _names_columns(found.head())
-    return len(_tables(found)) == 1 and not found.holds(".txt", ".tar")
+    return not found.holds(".tar") and not found.has_texts_beside and len(tables_in(found)) == 1
+
+
+def tables_in(found: Found) -> list[str]:
+    """The tables at a folder's top, metadata left out."""
+    names = [name for name in found.at_top(".csv", ".tsv", ".txt") if PurePosixPath(name).stem.lower() != METADATA]
+    if len(names) > MOST_LOOKED_INTO:
+        return [name for name in names if not name.lower().endswith(".txt")]
+    return [name for name in names if recognises(found.inside(name))]
 
 
 def open_rows(source: Source) -> Rows:
@@ -69,7 +82,7 @@ def _parse(source: Source, key: str, name: str) -> tuple[list[str], Lines]:
 def parse(data: bytes, name: str, tab: bool) -> tuple[list[str], Lines]:
     """Header and (line, cells) of a table. Bytes that are not UTF-8 stay as surrogates: their rows are refused later.
 
-    Raises DataInvalid where it is empty, no text, or a quote is left open.
+    Raises DataInvalid where it is empty, no text, or a quote is left open or takes rows into its cell.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise DataInvalid(f"{name} is not UTF-8; {encoding_hint(data)}")
@@ -78,7 +91,9 @@ def parse(data: bytes, name: str, tab: bool) -> tuple[list[str], Lines]:
     text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="surrogateescape", newline="")
     first = text.readline()
     text.seek(0)
-    reader = csv.reader(text, delimiter="\t" if tab else _delimiter(first))
+    delimiter = "\t" if tab else _delimiter(first)
+    physical: list[str] = []
+    reader = csv.reader(_noted(text, physical), delimiter=delimiter)
     lines: Lines = []
     before = csv.field_size_limit(LARGEST_CELL)
     start = 1
@@ -86,10 +101,14 @@ def parse(data: bytes, name: str, tab: bool) -> tuple[list[str], Lines]:
         for cells in reader:
             if cells:
                 lines.append((start, cells))
+            if len(physical) > 1:
+                _check_swallowed(physical, start, len(lines[0][1]), delimiter)
+            physical.clear()
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataInvalid(
-            f"{name}:{start} cannot be read ({error}): is a quote opened there and never closed?"
+            f"{name}:{start} cannot be read ({error}): is a quote opened there and never closed? Where a caption "
+            'begins with a quote, quote it whole and double those inside, as """Stop"", a sign", or leave them out'
         ) from None
     finally:
         csv.field_size_limit(before)
@@ -120,6 +139,32 @@ def says(
         yield said
 
 
+def _noted(lines: Iterable[str], physical: list[str]) -> Iterator[str]:
+    """`lines`, each noted in `physical`, which is emptied after each row. Raises csv.Error for an end amid a row."""
+    for line in lines:
+        physical.append(line)
+        yield line
+    if physical:
+        raise csv.Error("the file ends within a quoted cell")
+
+
+def _check_swallowed(physical: list[str], start: int, width: int, delimiter: str) -> None:
+    """Raise csv.Error where a row of several lines, `start` the first, holds what look like rows of their own."""
+    if any(_looks_like_row(line, width, delimiter) for line in physical[1:]):
+        last = start + len(physical) - 1
+        raise csv.Error(f"a quoted cell goes on to line {last}, over lines that look like rows of their own")
+
+
+def _looks_like_row(line: str, width: int, delimiter: str) -> bool:
+    """Whether a line has the header's number of cells, and a picture's path before any stray quote.
+
+    A stray quote is where a caption of several lines ends: what follows it belongs to that row.
+    """
+    cells = next(csv.reader([line], delimiter=delimiter))
+    head = list(takewhile(lambda cell: '"' not in cell, cells))
+    return len(cells) == width and any(cell.strip().lower().endswith(PICTURES) for cell in head)
+
+
 def _delimiter(header: str) -> str:
     """A comma, or what a spreadsheet wrote in its place."""
     return next((mark for mark in ",;\t" if mark in header), ",")
@@ -136,13 +181,9 @@ def _first_names(data: bytes) -> list[str]:
     return [name.strip() for name in first.split(_delimiter(first))]
 
 
-def _tables(found: Found) -> list[str]:
-    tables = found.at_top(".csv", ".tsv")
-    return [name for name in tables if PurePosixPath(name).stem.lower() != METADATA]
-
-
 def _only_table(source: Source) -> str:
-    tables = Found("", None, tuple(entry.key for entry in source.store.list())).at_top(".csv", ".tsv")
+    found = replace(source.found, names=tuple(entry.key for entry in source.entries()))
+    tables = tables_in(found) or found.at_top(".csv", ".tsv")  # of metadata alone, where its format is named
     if len(tables) == 1:
         return tables[0]
     holds = ", ".join(tables[:5]) or "none"

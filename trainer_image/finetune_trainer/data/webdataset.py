@@ -79,7 +79,7 @@ def open_rows(source: Source) -> Rows:
 def _shards(source: Source) -> list[Entry]:
     if source.key:
         return [stat(source, key) for key in named(source)]
-    entries = {entry.key: entry for entry in source.store.list()}
+    entries = {entry.key: entry for entry in source.entries()}
     shards = [entry for key, entry in entries.items() if key.lower().endswith(SHARDS)]
     folders = sorted({posixpath.dirname(shard.key) for shard in shards}, key=natural)
     ordered: list[Entry] = []
