@@ -1,9 +1,9 @@
 """What several commands take: a model, a source of pictures and a file to write, as a user types them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from pydantic import ValidationError
@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
+from finetune_sdk.cli.models import load_catalogue
 from finetune_sdk.cli.places import uri_of
 from finetune_sdk.errors import UsageError
+from finetune_sdk.uri import uri_to_path
 
 Part = TypeVar("Part", bound=Schema)
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -22,6 +24,8 @@ MODEL_HELP = (
     "or open_clip's architecture and tag, as ViT-B-32-quickgelu:openai"
 )
 """What `model_of` takes."""
+SHOWN = 4
+"""Pairs of architecture and tag that a message lists."""
 
 format_option: Callable[[Command], Command] = click.option(
     "--format", "kind", default="auto", show_default=True, help="The format of the data."
@@ -37,16 +41,32 @@ ks_option: Callable[[Command], Command] = click.option(
 )
 
 
+class LocalFile(click.Path):
+    """A file to be written on this machine. A URI is refused: as a path, it would become a folder named s3: here."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Raises click.BadParameter."""
+        if "://" in os.fspath(value):
+            self.fail(f"{value} is a URI, and results are written to this machine: give a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def model_of(typed: str, option: str, tag: str | None = None) -> Model:
     """The model that `option` names. `tag`: `typed` is the architecture whose published weights it names.
 
-    NAME:TAG is published weights too, unless there is a file or a folder of that name. Raises UsageError.
+    NAME:TAG is published weights too, unless there is a file or a folder of that name. Raises UsageError, also for an
+    architecture whose tag was forgotten.
     """
     if tag is not None:
         return _parsed(Model, {"name": typed, "weights": {"tag": tag}}, f"{option} and --tag")
-    name, colon, published = typed.partition(":")
-    if colon and "://" not in typed and not Path(typed).exists():
-        return _parsed(Model, {"name": name, "weights": {"tag": published}}, option)
+    if "://" not in typed and not Path(typed).exists():
+        name, colon, published = typed.partition(":")
+        if colon:
+            return _parsed(Model, {"name": name, "weights": {"tag": published}}, option)
+        _check_no_architecture(typed, option)
     return _parsed(Model, {"weights": {"uri": uri_of(typed)}}, option)
 
 
@@ -55,15 +75,38 @@ def source_of(typed: str, kind: str, images: str | None, where: tuple[str, ...],
     pairs = [pair.partition("=") for pair in where]
     if bad := next((pair for pair in pairs if not pair[1]), None):
         raise UsageError(f"--where {bad[0]}: write COLUMN=VALUE, such as split=test")
+    columns = [column for column, _, _ in pairs]
+    if again := next((column for column in columns if columns.count(column) > 1), None):
+        values = " and ".join(value for column, _, value in pairs if column == again)
+        raise UsageError(f"--where {again}=: it is given with {values}, and a row holds one value: give one of them")
     document = {"uri": uri_of(typed), "format": kind, "where": {column: value for column, _, value in pairs}}
     return _parsed(DataSource, document | ({"images": uri_of(images)} if images else {}), option)
 
 
-def check_writable(path: Path, option: str) -> None:
+def check_alone(option: str, companions: Mapping[str, str | None]) -> None:
+    """Raise UsageError for a companion of `option`, which is not given: it would be dropped without a word.
+
+    `companions`: what was typed for each, None where nothing was.
+    """
+    for name, value in companions.items():
+        if value is not None:
+            raise UsageError(
+                f"{name} {value}: it goes with {option}, which is not given: add {option}, or leave it out"
+            )
+
+
+def source_companions(kind: str, images: str | None, where: tuple[str, ...]) -> dict[str, str | None]:
+    """The companions of a source, as `check_alone` takes them."""
+    return {"--format": None if kind == "auto" else kind, "--images": images, "--where": " ".join(where) or None}
+
+
+def check_target(path: Path, option: str, read: Iterable[str | None] = ()) -> None:
     """Raise UsageError where no file can be written at `path`: before the work, which may take hours.
 
-    Folders that are not there yet will be made.
+    Folders that are not there yet will be made. `read`: what the command reads, as it was typed; it stays as it is.
     """
+    if taken := next((typed for typed in read if typed is not None and _is_file(path, typed)), None):
+        raise UsageError(f"{option} {path}: the command reads {taken}, and would overwrite it: name another file")
     folder = path.absolute().parent
     above = next(place for place in (folder, *folder.parents) if place.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
@@ -76,6 +119,26 @@ def write_result(path: Path, data: bytes) -> None:
 
     store, key = open_object(uri_of(os.fspath(path)))
     store.write(key, data)
+
+
+def _is_file(path: Path, typed: str) -> bool:
+    """Whether what was typed is the file that lies at `path`."""
+    uri = uri_of(typed)
+    try:
+        return uri.startswith("file://") and path.samefile(uri_to_path(uri))
+    except OSError:  # one of them is not there
+        return False
+
+
+def _check_no_architecture(typed: str, option: str) -> None:
+    """Raise UsageError, with tags that would do, where a name is an architecture's."""
+    entry = next((entry for entry in load_catalogue() if entry["name"] == typed), None)
+    if entry is None:
+        return
+    pairs = [f"{typed}:{tag}" for tag in entry["tags"]]
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    told = f"write ARCHITECTURE:TAG, as {', '.join(pairs[:SHOWN])}{more}" if pairs else "no weights of it are published"
+    raise UsageError(f"{option} {typed}: there is no such file or folder, and for the architecture {told}")
 
 
 def _parsed(kind: type[Part], document: Mapping[str, object], option: str) -> Part:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from finetune_sdk.cli.choices import (
-    check_writable,
+    LocalFile,
+    check_target,
     format_option,
     images_option,
     ks_option,
@@ -29,9 +30,7 @@ from finetune_sdk.cli.places import credentials_option, open_world
 @images_option
 @where_option
 @ks_option
-@click.option(
-    "--to", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Also write figures and intervals as JSON here."
-)
+@click.option("--to", "-o", type=LocalFile(), help="Also write figures and intervals as JSON here.")
 @credentials_option
 def command(
     first: str,
@@ -55,7 +54,7 @@ def command(
     models = model_of(first, "FIRST"), model_of(second, "SECOND")
     source = source_of(data, kind, images, where)
     if to:
-        check_writable(to, "--to")
+        check_target(to, "--to", (first, second, data))
     with open_world(credentials, "finetune compare") as world:
         from finetune_trainer.display.choose import console_for
         from finetune_trainer.display.comparison import show_comparison

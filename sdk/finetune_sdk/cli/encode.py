@@ -6,7 +6,8 @@ import click
 
 from finetune_sdk.cli.choices import (
     MODEL_HELP,
-    check_writable,
+    LocalFile,
+    check_target,
     format_option,
     images_option,
     model_of,
@@ -26,7 +27,7 @@ ENDINGS = (".npy", ".parquet")
     "--to",
     "-o",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalFile(),
     help="The file to write: .npy, with its ids in .ids.json beside it, or .parquet with the columns id and vector.",
 )
 @click.option("--texts", is_flag=True, help="SOURCE holds texts: one a line, or a column of a table.")
@@ -58,6 +59,7 @@ def command(
     _check(to, texts, column, kind != "auto" or images is not None or bool(where))
     wanted = model_of(model, "--model")
     given = source_of(source, kind, images, where, "SOURCE")
+    check_target(to, "--to", (source, model))
     with open_world(credentials, "finetune encode") as world:
         from finetune_trainer.pipeline.encode import encode_source, encode_text_file
         from finetune_trainer.pipeline.vectors import write_vectors
@@ -78,4 +80,3 @@ def _check(to: Path, texts: bool, column: str | None, about_pictures: bool) -> N
         raise UsageError(f"--column {column}: it names a table's texts, so --texts goes with it")
     if about_pictures and texts:
         raise UsageError("--format, --images and --where are about pictures: leave them out with --texts")
-    check_writable(to, "--to")

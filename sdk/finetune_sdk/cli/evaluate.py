@@ -8,11 +8,14 @@ import click
 
 from finetune_sdk.cli.choices import (
     MODEL_HELP,
-    check_writable,
+    LocalFile,
+    check_alone,
+    check_target,
     format_option,
     images_option,
     ks_option,
     model_of,
+    source_companions,
     source_of,
     where_option,
     write_result,
@@ -33,9 +36,7 @@ from finetune_sdk.runfile import load_run
 @images_option
 @where_option
 @ks_option
-@click.option(
-    "--to", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Also write CLIP Benchmark's JSON here."
-)
+@click.option("--to", "-o", type=LocalFile(), help="Also write CLIP Benchmark's JSON here.")
 @credentials_option
 def command(
     path: Path | None,
@@ -51,24 +52,32 @@ def command(
 ) -> None:
     """Measure retrieval recall, equal to `clip_benchmark eval --no_amp`.
 
+    Of a file: its data.test, or the part of its data.source that a run holds out as test. --model or --data stands in
+    place of the file's.
+
     \b
     finetune evaluate -f run.yaml
     finetune evaluate --model output/ --data captions.csv --where split=test
     """
+    if model is None:
+        check_alone("--model", {"--tag": tag})
+    if data is None:
+        check_alone("--data", source_companions(kind, images, where))
     run = load_run(path) if path else None
     wanted = model_of(model, "--model", tag) if model else run.spec.model if run else None
-    source = source_of(data, kind, images, where) if data else run.spec.data.test if run else None
-    if wanted is None or source is None:
-        raise UsageError("give --model and --data, or -f with a run that has data.test")
+    measured = source_of(data, kind, images, where) if data else run.spec.data if run else None
+    if wanted is None or measured is None:
+        raise UsageError("give --model and --data, or a run's file with -f")
     if to:
-        check_writable(to, "--to")
+        check_target(to, "--to", (model, data, os.fspath(path) if path else None))
+    seed = run.spec.training.seed if run else 0
     with open_world(credentials, "finetune evaluate") as world:
         from finetune_trainer.display.choose import console_for
         from finetune_trainer.display.table import show_evaluation
         from finetune_trainer.pipeline.documents import encode
         from finetune_trainer.pipeline.evaluate import evaluate_by_itself
 
-        evaluation = evaluate_by_itself(wanted, source, sorted(set(ks)) or None, world)
+        evaluation = evaluate_by_itself(wanted, measured, sorted(set(ks)) or None, world, seed)
     if to:
         write_result(to, encode(evaluation))
     show_evaluation(evaluation, console_for(sys.stdout, os.environ), str(to or ""))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from finetune_sdk.cli.choices import LocalFile, check_target, write_result
 from finetune_sdk.cli.places import credentials_from, credentials_option, require_trainer, uri_of
 
 
@@ -13,7 +14,7 @@ from finetune_sdk.cli.places import credentials_from, credentials_option, requir
 @click.option(
     "-o",
     "--to",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalFile(),
     default=Path("report.html"),
     show_default=True,
     help="The file to write.",
@@ -22,11 +23,12 @@ from finetune_sdk.cli.places import credentials_from, credentials_option, requir
 def command(output: str, to: Path, credentials: Path | None) -> None:
     """Write the report of the run whose output.uri is URI (a folder, file:// or s3://), done or not."""
     require_trainer()
+    check_target(to, "--to")
     from finetune_sdk.storage import open_store
     from finetune_trainer.pipeline.reporting import gather
     from finetune_trainer.pipeline.world import utc_now
     from finetune_trainer.report.render import render_report
 
     page = render_report(gather(open_store(uri_of(output), credentials_from(credentials)), utc_now))
-    to.write_text(page, encoding="utf-8")
+    write_result(to, page.encode())
     click.echo(os.fspath(to))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from finetune_sdk.api.data import DataSource
-from finetune_sdk.errors import DataInvalid, ObjectNotFound
+from finetune_sdk.errors import DataInvalid, ObjectNotFound, UsageError
 from finetune_sdk.storage import Entry, Store
 from finetune_trainer.data import jsonlines, parquet, table
 from finetune_trainer.data.captions import clean_captions
@@ -36,11 +36,16 @@ def open_pictures(field: str, spec: DataSource, shown: str, stores: Stores) -> R
 
     Captions are not asked for where the source is a picture or a folder of pictures, `format` is auto and nothing is
     filtered. `shown`: the place as its user wrote it, before the names of a folder's pictures.
-    Raises ObjectNotFound, DataInvalid, and the storage's errors.
+    Raises ObjectNotFound, DataInvalid, UsageError for --images beside pictures, and the storage's errors.
     """
     if spec.format == "auto" and not spec.where:
         source = locate(field, spec, stores)
         if source.found.holds(*PICTURES):
+            if spec.images is not None:
+                raise UsageError(
+                    f"--images {spec.images}: paths in a table count from it, and {shown} is no table but pictures: "
+                    "leave it out"
+                )
             return _plain(source, shown)
     return open_rows(field, spec, stores)
 

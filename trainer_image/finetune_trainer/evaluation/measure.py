@@ -116,8 +116,13 @@ def _change(metric: str, before: Measured, after: Measured, seed: int) -> Metric
     return MetricChange(before=first, after=last, gain=last - first, interval95=interval)
 
 
-def resolve_ks(recall_at: Sequence[int] | None, n_images: int) -> tuple[tuple[int, ...], list[str]]:
-    """The k to measure at on `n_images` candidates, and notes. Raises InvalidSpec for a written k above `n_images`."""
+def resolve_ks(
+    recall_at: Sequence[int] | None, n_images: int, field: str = "evaluation.recallAt"
+) -> tuple[tuple[int, ...], list[str]]:
+    """The k to measure at on `n_images` candidates, and notes.
+
+    Raises InvalidSpec for a written k above `n_images`; `field` is where it is written.
+    """
     if recall_at is None:
         kept = tuple(k for k in DEFAULT_RECALL_AT if k <= n_images)
         dropped = [str(k) for k in DEFAULT_RECALL_AT if k > n_images]
@@ -129,7 +134,7 @@ def resolve_ks(recall_at: Sequence[int] | None, n_images: int) -> tuple[tuple[in
     too_large = [k for k in recall_at if k > n_images]
     if too_large:
         raise InvalidSpec(
-            f"evaluation.recallAt: {too_large[0]} is above the number of candidates, {n_images} test pictures: "
+            f"{field}: {too_large[0]} is above the number of candidates, {n_images} test pictures: "
             f"write at most {n_images}, or give more test pictures"
         )
     return tuple(sorted(recall_at)), []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from finetune_sdk.api.model import ImageTower, Model, TextTower
 from finetune_sdk.api.output import ExportFormat
 from finetune_trainer.evaluation.gate import sentence
 from finetune_trainer.evaluation.measure import Measured, changes
@@ -74,7 +75,7 @@ def model_card(
     parts = [
         _front_matter(exports),
         f"# {attempt.run.metadata.name}",
-        f"{model.name}, fine-tuned from {model.source} on pictures with captions.",
+        what_it_is(attempt.spec.model, model, selection.no_gain),
         sentence(metrics.headline, changed[metrics.headline], selection.no_gain),
         "## Measured",
         measured,
@@ -87,6 +88,26 @@ def model_card(
         _CAVEATS,
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def what_it_is(spec: Model, model: ClipModel, no_gain: bool) -> str:
+    """The base by name, and what became of it. `spec`: what the run began from."""
+    done = (
+        "left as it is: no fine-tuned weights were better on validation"
+        if no_gain
+        else "fine-tuned on pictures with captions"
+    )
+    if spec.towers is not None:
+        towers = f"{_tower(spec.towers.image)} and {_tower(spec.towers.text)}"
+        return f"A model composed of {towers}, with new projections, {done}."
+    if spec.weights is not None and spec.weights.random is not None:
+        return f"{model.name} with random weights, {done}."
+    return f"{model.name} with the weights {model.source}, {done}."
+
+
+def _tower(spec: ImageTower | TextTower) -> str:
+    name = f"timm's {spec.timm}" if isinstance(spec, ImageTower) else f"Hugging Face's {spec.huggingface}"
+    return name if spec.uri is None else f"{name} ({spec.uri})"
 
 
 def figures_table(changed: Mapping[str, MetricChange]) -> str:

@@ -9,7 +9,7 @@ from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.measure import changes, measure, resolve_ks
 from finetune_trainer.model.load import load_model
-from finetune_trainer.pipeline.evaluate import prepared, ready_device
+from finetune_trainer.pipeline.evaluate import RECALL_AT, prepared, ready_device
 from finetune_trainer.pipeline.hardware import CPU, device_memory
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.records import Evaluation, MetricChange
@@ -44,7 +44,7 @@ def compare_models(
     first, second = shared_queries(splits[0], splits[1])
     if left := len(splits[0].images) + len(splits[1].images) - 2 * len(first.images):
         world.progress.note(f"{count(left, 'picture')} left out, which only one of the models can take")
-    resolved, notes = resolve_ks(ks, len(first.images))
+    resolved, notes = resolve_ks(ks, len(first.images), field=RECALL_AT)
     for note in notes:
         world.progress.note(note)
     measured = []

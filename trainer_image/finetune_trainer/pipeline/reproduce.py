@@ -16,7 +16,10 @@ def reproduce_command(output_uri: str, outcome: Outcome) -> str:
         folder = str(uri_to_path(outcome.model_uri)).rstrip("/")
     else:
         folder = "model"
-        lines.append(f"mc cp --recursive {shlex.quote(outcome.model_uri)} {folder}/  # or any S3 client")
+        lines.append(
+            f"aws s3 cp --recursive {shlex.quote(outcome.model_uri)} {folder}/"
+            "  # not Amazon's S3: with --endpoint-url URL; or any other client"
+        )
     lines += [
         f"shards=$PWD/{SHARDS}; cd {shlex.quote(folder)}",
         "clip_benchmark eval --model local-dir:. --pretrained none --num_workers 0 \\",
