@@ -58,6 +58,8 @@ def command(data: str, images: str | None, to: Path, credentials: Path | None) -
             "paths count from",
             err=True,
         )
+    for sentence in found.splits.unused:
+        click.echo(sentence, err=True)
 
 
 def run_text(found: "Guess", *, data: str, images: str | None) -> str:
@@ -90,13 +92,17 @@ def _data(found: "Guess", data: str, images: str | None) -> list[str]:
         source.append(f"images: {_quoted(images)}")
     elif found.missing:
         source.append("# images: the folder that the paths of pictures count from")
-    columns = ", ".join(f"{role}: {_quoted(name)}" for role, name in found.fields.items() if role != "split")
+    columns = {role: name for role, name in found.fields.items() if role != "split"}
+    if found.splits.column is not None:
+        columns["split"] = found.splits.column
     if columns:
-        source.append(f"columns: {{{columns}}}  # found by their names")
-    if not found.splits:
-        return ["    source:  # split by each picture's hash, near duplicates on one side", *_indented(source)]
-    lines = []
-    for name, value in found.splits.items():
+        shown = ", ".join(f"{role}: {_quoted(name)}" for role, name in columns.items())
+        source.append(f"columns: {{{shown}}}  # found by their names")
+    lines = [f"    # {sentence}" for sentence in found.splits.unused]
+    if not found.splits.names:
+        how = "as columns.split says" if found.splits.column else "by each picture's hash, near duplicates on one side"
+        return [*lines, f"    source:  # split {how}", *_indented(source)]
+    for name, value in found.splits.names.items():
         lines += [f"    {name}:", *_indented([*source, f"where: {{split: {_quoted(value)}}}"])]
     return lines
 

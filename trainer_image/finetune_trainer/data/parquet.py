@@ -4,26 +4,32 @@ Hugging Face's `image` is a struct of bytes and path. With bytes inside, files a
 rows of one picture become one when the index sees that their pixels are equal.
 """
 
+import operator
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from finetune_sdk.errors import DataInvalid
 from finetune_sdk.storage import Entry
-from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on
+from finetune_trainer.data.ahead import ahead
+from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on, text_of
 from finetune_trainer.data.files import files_of, split_of
-from finetune_trainer.data.places import fingerprint
+from finetune_trainer.data.places import Place, fingerprint, list_places, resolve
 from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
 from finetune_trainer.data.said import Said, folder_of, join, named, row_alone, rows_of, say, wanted
 from finetune_trainer.data.seekable import open_seekable
-from finetune_trainer.data.types import Row
+from finetune_trainer.data.types import BadRow, Row
 
 ENDINGS = (".parquet", ".pq")
 AT_ONCE = 64
 """Rows in memory, each perhaps a picture of some megabytes."""
 PICTURE_FIELDS = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "img", "picture", "photo")
 """Usual names of columns that hold pictures themselves."""
+Held = Literal["bytes", "paths", "both"]
+"""What a file holds of its pictures."""
 
 
 def recognises(found: Found) -> bool:
@@ -43,8 +49,12 @@ def open_rows(source: Source) -> Rows:
     names, inside = columns_of(source, files[0])
     fields = _fields(source, names, inside, subject)
     check_where(source, list(names), fields, subject, split=any(split_of(file.key) for file in files))
+    if "split" not in names and "split" not in fields:
+        files = _of_split(files, where)
     notes = notes_on(source, fields, subject)
-    if names.get(fields["image"]) == "text":
+    kind = names[fields["image"]]
+    held = _held(source, files, fields["image"]) if kind == "picture" else []
+    if kind == "text" or (held and all(one == "paths" for one in held)):
         lines = (said for file in files for said in says(source, file, fields, where))
         return rows_of(source, join(lines), files, where, notes, fields)
     folder = folder_of(source)
@@ -54,18 +64,50 @@ def open_rows(source: Source) -> Rows:
             for said in says(source, file, fields, where):
                 yield row_alone(source, said, folder)
 
-    own = fingerprint((source.store.uri, file) for file in files)
-    return Rows(read, None, own, where, notes, dict(named(fields)))
+    mixed = [file for file, one in zip(files, held, strict=False) if one != "bytes"]
+    beside = list_places(_named_in(source, mixed, fields), source.stores)
+    own = [(source.store.uri, file) for file in files]
+    own += sorted(((place.folder, found) for place, found in beside.items()), key=lambda item: (item[0], item[1].key))
+    return Rows(read, None, fingerprint(own), where, notes, dict(named(fields)))
 
 
-def says(source: Source, file: Entry, fields: Fields, where: Where) -> Iterator[Said]:
+def says(source: Source, file: Entry, fields: Fields, where: Where, *, paths_alone: bool = False) -> Iterator[Said]:
     """What each row says, in order; its columns besides the roles' are read only where the filter needs them.
 
-    Raises DataInvalid for a file that is broken or lacks a column.
+    `paths_alone`: of a picture that is bytes and path the path, and no captions. Raises DataInvalid for a file that is
+    broken or lacks a column.
     """
+    name, place_split = posixpath.basename(file.key), split_of(file.key)
+    roles = {name for role, name in fields.items() if role in ("split", "group") or not paths_alone}
+    columns = {*roles, *where.wanted, *([f"{fields['image']}.path"] if paths_alone else [])}
+    for number, values in enumerate(_values(source, file, fields, columns), start=1):
+        if wanted(values, fields, where, place_split):
+            said = say(f"{name}:{number}", values, fields)
+            said.split = place_split if said.split is None else said.split
+            yield said
+
+
+def splits_in(source: Source, column: str | None) -> Counter[str | None]:
+    """How many rows, or files where no column tells, each split has. Nothing but that column is read.
+
+    Raises ObjectNotFound, DataInvalid.
+    """
+    met: Counter[str | None] = Counter()
+    for file in files_of(source, ENDINGS, ".parquet"):
+        place_split = split_of(file.key)
+        if column is None:
+            met[place_split] += 1
+            continue
+        for values in _values(source, file, {"split": column}, [column]):
+            split = text_of(values[column])
+            met[place_split if split is None else split] += 1
+    return met
+
+
+def _values(source: Source, file: Entry, fields: Fields, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a file, of each its `columns` as far as it has them; 'image.path' names a part of one."""
     import pyarrow as pa
 
-    name, place_split = posixpath.basename(file.key), split_of(file.key)
     number = 0
     with open_seekable(source.store, file) as opened:
         try:
@@ -76,16 +118,57 @@ def says(source: Source, file: Entry, fields: Fields, where: Where) -> Iterator[
                     f"{source.field}: {source.store.uri_of(file.key)} has no column {lacking[0]!r}, as the first file "
                     f"has; it has {', '.join(names)}"
                 )
-            columns = [column for column in names if column in {*fields.values(), *where.wanted}]
-            for batch in parquet.iter_batches(batch_size=AT_ONCE, columns=columns, use_threads=False):
+            chosen = [column for column in columns if column in names or column.rpartition(".")[0] in names]
+            for batch in parquet.iter_batches(batch_size=AT_ONCE, columns=chosen, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
-                    if wanted(values, fields, where, place_split):
-                        said = say(f"{name}:{number}", values, fields)
-                        said.split = place_split if said.split is None else said.split
-                        yield said
+                    yield values
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _broken(source, file, error, number) from None
+
+
+def _of_split(files: list[Entry], where: Where) -> list[Entry]:
+    """Those whose names tell the split that is wanted; all where none does: the filter then tells which there are."""
+    if "split" not in where.wanted:
+        return files
+    return [file for file in files if split_of(file.key) == where.wanted["split"]] or files
+
+
+def _held(source: Source, files: list[Entry], column: str) -> list[Held]:
+    """What each file holds of its pictures, by its footer alone: a picture's path counts only without its bytes."""
+    import pyarrow as pa
+
+    def of_file(file: Entry) -> Held:
+        with open_seekable(source.store, file) as opened:
+            try:
+                metadata = _open(opened).metadata
+            except (pa.ArrowException, OSError) as error:
+                raise _broken(source, file, error, 0) from None
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        parts = [[group.column(index) for index in range(group.num_columns)] for group in groups]
+        if not all(any(part.path_in_schema == f"{column}.path" for part in group) for group in parts):
+            return "bytes"
+        chunks = [part for group in parts for part in group if part.path_in_schema == f"{column}.bytes"]
+        nulls = [chunk.statistics.null_count if _counts_nulls(chunk) else None for chunk in chunks]
+        if all(count == 0 for count in nulls):
+            return "bytes"
+        return "paths" if all(map(operator.eq, nulls, (chunk.num_values for chunk in chunks))) else "both"
+
+    return list(ahead(of_file, files))
+
+
+def _counts_nulls(chunk: Any) -> bool:
+    return bool(chunk.is_stats_set and chunk.statistics.has_null_count)
+
+
+def _named_in(source: Source, files: list[Entry], fields: Fields) -> Iterator[Place]:
+    """Where pictures of `files` lie if their bytes are not inside; of the others too, as only paths are read."""
+    folder, where = folder_of(source), Where(source.spec.where)  # its own: what a filter meets is counted once
+    for file in files:
+        for said in says(source, file, fields, where, paths_alone=True):
+            with suppress(BadRow):
+                if said.problem is None:
+                    yield resolve(folder, said.cell)
 
 
 def columns_of(source: Source, file: Entry) -> tuple[dict[str, str], list[str]]:

@@ -109,9 +109,7 @@ def named(fields: Fields) -> Iterator[tuple[str, str]]:
 def row_alone(source: Source, said: Said, folder: str) -> Row:
     """The row of one that was not looked up by a listing: its picture's size is asked for when it is read."""
     place = _place(folder, said)
-    known = {}
-    if isinstance(place, Place) and (entry := source.stores(place.folder).stat(place.key)) is not None:
-        known[place] = entry
+    known = list_places([place], source.stores) if isinstance(place, Place) else {}
     return _row(source, said, place, known)
 
 

@@ -35,6 +35,11 @@ SPLIT_NAMES = {
 """What data calls its splits, and what they are here."""
 
 
+def split_called(name: str | None) -> str | None:
+    """The split that data calls `name`; None where that is none of SPLIT_NAMES."""
+    return SPLIT_NAMES.get((name or "").strip().casefold())
+
+
 def held_out(images: int, most: int) -> int:
     """How many of `images` to hold out: a tenth, at least 200, at most `most` and a fifth."""
     return min(max(round(images / 10), LEAST_HELD_OUT), most, images // LARGEST_SHARE)
@@ -73,7 +78,7 @@ def split_by_field(images: Sequence[Image]) -> dict[str, list[int]]:
     """
     splits: dict[str, list[int]] = {"train": [], "test": []}
     for index, image in enumerate(images):
-        name = SPLIT_NAMES.get((image.split or "").strip().casefold())
+        name = split_called(image.split)
         if name is None:
             raise DataInvalid(
                 f"{image.where}: its split is {image.split or ''!r}, which is none of {', '.join(SPLIT_NAMES)}: give "
