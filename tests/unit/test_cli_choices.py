@@ -67,7 +67,7 @@ def test_what_would_be_dropped_or_lost_is_refused(here: Path, line: str, told: s
 
 @pytest.mark.parametrize("uri", ["s3://bucket/v.npy", "file:///tmp/v.npy"])
 @pytest.mark.parametrize(
-    "line", ["evaluate -m b -d a.csv", "compare b c -d a.csv", "encode -m b pictures/", "report out/"]
+    "line", ["evaluate -m b -d a.csv", "compare b c -d a.csv", "encode -m b pictures/", "report out/", "init -d a.csv"]
 )
 def test_a_uri_is_no_place_for_results(here: Path, line: str, uri: str) -> None:
     ended = CliRunner().invoke(finetune, [*shlex.split(line), "-o", uri])

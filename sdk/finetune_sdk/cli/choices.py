@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 from pydantic import ValidationError
@@ -39,19 +39,6 @@ where_option: Callable[[Command], Command] = click.option(
 ks_option: Callable[[Command], Command] = click.option(
     "--recall-at", "-k", "ks", type=click.IntRange(min=1), multiple=True, help="May be repeated. [default: 1, 5, 10]"
 )
-
-
-class LocalFile(click.Path):
-    """A file to be written on this machine. A URI is refused: as a path, it would become a folder named s3: here."""
-
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
-
-    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path. Raises click.BadParameter."""
-        if "://" in os.fspath(value):
-            self.fail(f"{value} is a URI, and results are written to this machine: give a path", param, ctx)
-        return super().convert(value, param, ctx)
 
 
 def model_of(typed: str, option: str, tag: str | None = None) -> Model:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from finetune_sdk.cli.choices import (
-    LocalFile,
     check_target,
     format_option,
     images_option,
@@ -17,6 +16,7 @@ from finetune_sdk.cli.choices import (
     where_option,
     write_result,
 )
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
 
 
@@ -30,7 +30,7 @@ from finetune_sdk.cli.places import credentials_option, open_world
 @images_option
 @where_option
 @ks_option
-@click.option("--to", "-o", type=LocalFile(), help="Also write figures and intervals as JSON here.")
+@click.option("--to", "-o", type=LocalPath(dir_okay=False), help="Also write figures and intervals as JSON here.")
 @credentials_option
 def command(
     first: str,

@@ -6,7 +6,6 @@ import click
 
 from finetune_sdk.cli.choices import (
     MODEL_HELP,
-    LocalFile,
     check_target,
     format_option,
     images_option,
@@ -14,6 +13,7 @@ from finetune_sdk.cli.choices import (
     source_of,
     where_option,
 )
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
 
@@ -27,7 +27,7 @@ ENDINGS = (".npy", ".parquet")
     "--to",
     "-o",
     required=True,
-    type=LocalFile(),
+    type=LocalPath(dir_okay=False),
     help="The file to write: .npy, with its ids in .ids.json beside it, or .parquet with the columns id and vector.",
 )
 @click.option("--texts", is_flag=True, help="SOURCE holds texts: one a line, or a column of a table.")

@@ -8,7 +8,6 @@ import click
 
 from finetune_sdk.cli.choices import (
     MODEL_HELP,
-    LocalFile,
     check_alone,
     check_target,
     format_option,
@@ -20,6 +19,7 @@ from finetune_sdk.cli.choices import (
     where_option,
     write_result,
 )
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
 from finetune_sdk.runfile import load_run
@@ -36,7 +36,7 @@ from finetune_sdk.runfile import load_run
 @images_option
 @where_option
 @ks_option
-@click.option("--to", "-o", type=LocalFile(), help="Also write CLIP Benchmark's JSON here.")
+@click.option("--to", "-o", type=LocalPath(dir_okay=False), help="Also write CLIP Benchmark's JSON here.")
 @credentials_option
 def command(
     path: Path | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
 from finetune_sdk.runfile import parse_run
@@ -27,7 +28,7 @@ WORDS = {"true", "false", "null", "yes", "no", "on", "off", "~", "y", "n"}
 @click.option("--data", "-d", required=True, metavar="PATH", help="Your pictures with captions: a file, folder or URI.")
 @click.option("--images", metavar="PATH", help="The folder that paths in a table count from, if it is not found.")
 @click.option(
-    "--to", "-o", type=click.Path(path_type=Path, dir_okay=False), default=Path("run.yaml"), show_default=True,
+    "--to", "-o", type=LocalPath(dir_okay=False), default=Path("run.yaml"), show_default=True,
     help="Where to write the file; it must not exist yet.",
 )  # fmt: skip
 @credentials_option

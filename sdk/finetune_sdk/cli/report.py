@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from finetune_sdk.cli.choices import LocalFile, check_target, write_result
+from finetune_sdk.cli.choices import check_target, write_result
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_from, credentials_option, require_trainer, uri_of
 
 
@@ -14,7 +15,7 @@ from finetune_sdk.cli.places import credentials_from, credentials_option, requir
 @click.option(
     "-o",
     "--to",
-    type=LocalFile(),
+    type=LocalPath(dir_okay=False),
     default=Path("report.html"),
     show_default=True,
     help="The file to write.",

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 
 
 @click.command()
 @click.argument("output", metavar="URI")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=LocalPath(file_okay=False))
 @credentials_option
 def command(output: str, folder: Path, credentials: Path | None) -> None:
     """Write the test set of the run whose output.uri is URI into FOLDER, as webdataset shards for `clip_benchmark`.

@@ -14,6 +14,7 @@ from finetune_sdk.cli.cluster.options import (
     endpoint_option,
     name_argument,
 )
+from finetune_sdk.cli.local import LocalPath
 
 
 @click.command()
@@ -21,7 +22,7 @@ from finetune_sdk.cli.cluster.options import (
 @click.option(
     "-o",
     "--to",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=LocalPath(dir_okay=False, allow_dash=True),
     default=Path("report.html"),
     show_default=True,
     help="The file to write; - is standard output.",
