@@ -13,6 +13,7 @@ from finetune_operator.log import log
 from finetune_operator.model import JobView, Observed, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
 from finetune_operator.policies.telling import STARTED
+from finetune_operator.policies.waiting import SERVER_ERROR
 from finetune_sdk.api.run import GROUP, KIND, VERSION
 from finetune_sdk.api.status import FinetuneRunStatus
 
@@ -37,7 +38,7 @@ class Applier:
         """Events of turns that are written, and that nobody was told of yet."""
 
     async def apply(self, observed: Observed, plan: Plan) -> bool:
-        """Carry `plan` out; False where it met a refusal or another's object and must be decided anew.
+        """Carry `plan` out; False where it met a refusal or a Job that is there already and must be decided anew.
 
         Raises:
             ApiError: what was not written will be by a later pass.
@@ -51,15 +52,15 @@ class Applier:
                     return False
                 if status is not None:
                     status = status.model_copy(update={"job_uid": made.uid})
-            elif isinstance(action, PatchJob):
-                await self._patch(run.key, action)
+            elif isinstance(action, PatchJob) and not await self._patch(run.key, action):
+                return False
         if status is not None:
             await self._write_status(run, status)
+        for tell in plan.tells:  # a delete that fails would lose them: the next pass finds the status as it should be
+            self.owe(run, status or run.status, tell)
         for action in plan.actions:
             if isinstance(action, DeleteJob):
                 await self._delete(run.key, action)
-        for tell in plan.tells:
-            self.owe(run, status or run.status, tell)
         await self._tell(run.key)
         return True
 
@@ -72,37 +73,52 @@ class Applier:
         self._owed.pop(key, None)
 
     async def _create(self, run: RunView, action: CreateJob) -> JobView | None:
-        """The Job; None where the API server refuses it for good, which the next decision hears of."""
+        """The Job; None where it is refused or there already, which the next decision hears of."""
         self._check()
         try:
             document = await self._api.post(jobs_path(run.key.namespace), self._api.serialize(action.job))
         except ApiError as error:
             if error.status == CONFLICT:
-                return await self._already_there(run)
-            if error.status in REFUSED:
-                self._caches.rejections[run.key] = Rejection(error.status, error.message, self._now())
-                return None
-            raise
+                await self._find(run)
+            else:
+                self._note_refusal(run.key, error)
+            return None
         self._caches.rejections.pop(run.key, None)
         job = JobView.from_object(document)
         self._caches.put_job(run.key, job)
         return job
 
-    async def _already_there(self, run: RunView) -> JobView | None:
+    async def _find(self, run: RunView) -> None:
         """A Job of the name exists: this run's, made by a pass that did not come to its end, or another's."""
         job = JobView.from_object(await self._api.get(job_path(run.key)))
         self._caches.put_job(run.key, job)
-        if job.run_uid == run.uid:
-            return job
-        said = f"a Job {job.name} that is not this run's exists: delete it, or give the run another name"
-        self._caches.rejections[run.key] = Rejection(CONFLICT, said, self._now())
-        return None
+        if job.run_uid != run.uid:
+            said = f"a Job {job.name} that is not this run's exists: delete it, or give the run another name"
+            self._caches.rejections[run.key] = Rejection(CONFLICT, said, self._now())
 
-    async def _patch(self, key: RunKey, action: PatchJob) -> None:
+    async def _patch(self, key: RunKey, action: PatchJob) -> bool:
+        """Whether it was taken; a refusal is what the next decision hears of."""
         self._check()
         metadata = {"uid": action.uid} | ({"annotations": dict(action.annotations)} if action.annotations else {})
         body = {"metadata": metadata, "spec": action.spec}
-        self._caches.put_job(key, JobView.from_object(await self._api.patch(job_path(key), body)))
+        try:
+            document = await self._api.patch(job_path(key), body)
+        except ApiError as error:
+            self._note_refusal(key, error)
+            return False
+        self._caches.rejections.pop(key, None)
+        self._caches.put_job(key, JobView.from_object(document))
+        return True
+
+    def _note_refusal(self, key: RunKey, error: ApiError) -> None:
+        """Keep what the API server says to a Job.
+
+        Raises:
+            ApiError: `error`, where the same write may do a moment later, or was decided on what has changed.
+        """
+        if error.status not in REFUSED and error.status < SERVER_ERROR:
+            raise error
+        self._caches.rejections[key] = Rejection(error.status, error.message, self._now())
 
     async def _write_status(self, run: RunView, status: FinetuneRunStatus) -> None:
         """Only over the version that was decided on: a uid in the body would protect nothing."""

@@ -1,7 +1,7 @@
 """What watches told, kept slim: runs as packed JSON, Jobs and pods as views. Five thousand runs fit in 100 MB."""
 
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 
 from pydantic_core import from_json, to_json
@@ -20,17 +20,17 @@ class Caches:
     _runs: dict[RunKey, bytes] = field(default_factory=dict)
     _states: dict[RunKey, str] = field(default_factory=dict)
     _versions: dict[RunKey, tuple[str, int]] = field(default_factory=dict)
-    """Uid and resourceVersion, which within one resource are numbers that grow."""
+    """Uid and resourceVersion, which within one resource are numbers that grow, from a run to its next namesake too."""
     _jobs: dict[RunKey, JobView] = field(default_factory=dict)
-    _pods: dict[RunKey, dict[str, PodView]] = field(default_factory=lambda: defaultdict(dict))
+    _pods: dict[RunKey, dict[str, PodView]] = field(default_factory=dict)
     warnings: dict[str, tuple[EventView, ...]] = field(default_factory=dict)
     """By the uid of the Job or pod that they are about, the oldest first."""
     polled: dict[RunKey, Polled] = field(default_factory=dict)
     rejections: dict[RunKey, Rejection] = field(default_factory=dict)
 
-    def known_runs(self) -> list[RunKey]:
-        """Every known run."""
-        return list(self._runs)
+    def known_runs(self, namespace: str | None = None) -> dict[RunKey, str]:
+        """The uid of every known run in `namespace`; None: in all."""
+        return {key: uid for key, (uid, _) in self._versions.items() if namespace in (None, key.namespace)}
 
     def run(self, key: RunKey) -> RunView | None:
         """The run, if it is known."""
@@ -51,8 +51,7 @@ class Caches:
 
     def pods(self, key: RunKey) -> tuple[PodView, ...]:
         """Pods of the run's name, the oldest first."""
-        pods = self._pods[key].values() if key in self._pods else ()
-        return tuple(sorted(pods, key=lambda pod: (pod.created_at, pod.name)))
+        return tuple(sorted(self._pods.get(key, {}).values(), key=lambda pod: (pod.created_at, pod.name)))
 
     def running_pods(self) -> list[tuple[RunKey, PodView]]:
         """Pods of our Jobs whose trainer can be asked for progress."""
@@ -79,13 +78,15 @@ class Caches:
         return found
 
     def put_run(self, document: Json) -> bool:
-        """Keep a run, unless this version or a newer one of it is kept; whether it was news."""
+        """Keep a run, unless this version or a newer one is kept; whether it was news."""
         metadata = document["metadata"]
         key = RunKey(metadata["namespace"], metadata["name"])
         version = (metadata["uid"], int(metadata["resourceVersion"]))
         known = self._versions.get(key)
-        if known is not None and known[0] == version[0] and known[1] >= version[1]:
+        if known is not None and known[1] >= version[1]:
             return False
+        if known is not None and known[0] != version[0]:
+            self.drop_run(key, known[0])
         self._versions[key] = version
         self._states[key] = sys.intern((document.get("status") or {}).get("state", ""))
         slim = {name: value for name, value in metadata.items() if name not in _UNREAD}
@@ -98,24 +99,28 @@ class Caches:
 
     def put_pod(self, key: RunKey, pod: PodView) -> None:
         """Keep a pod."""
-        self._pods[key][pod.uid] = pod
+        self._pods.setdefault(key, {})[pod.uid] = pod
 
     def put_pods(self, key: RunKey, pods: tuple[PodView, ...]) -> None:
         """Keep exactly these pods of a run."""
-        self._pods[key] = {pod.uid: pod for pod in pods}
+        self._pods.pop(key, None)
+        for pod in pods:
+            self.put_pod(key, pod)
 
-    def drop_run(self, key: RunKey) -> None:
-        """The run is gone, and all that was known of it besides its pods."""
+    def drop_run(self, key: RunKey, uid: str) -> None:
+        """The run of that uid is gone, and all that was known of it besides its Job and pods."""
+        if self.uid(key) != uid:
+            return
         self._runs.pop(key, None)
         self._versions.pop(key, None)
         self._states.pop(key, None)
         self.polled.pop(key, None)
         self.rejections.pop(key, None)
 
-    def drop_job(self, key: RunKey, uid: str | None = None) -> None:
-        """The Job is gone; with `uid`, that one."""
-        if uid is None or ((job := self._jobs.get(key)) is not None and job.uid == uid):
-            self._jobs.pop(key, None)
+    def drop_job(self, key: RunKey, uid: str) -> None:
+        """The Job of that uid is gone."""
+        if (job := self._jobs.get(key)) is not None and job.uid == uid:
+            del self._jobs[key]
 
     def drop_pod(self, key: RunKey, uid: str) -> None:
         """The pod is gone."""
@@ -125,10 +130,15 @@ class Caches:
                 del self._pods[key]
 
     def version(self, key: RunKey) -> str:
-        """The kept resourceVersion of a run."""
+        """The kept resourceVersion of a run; empty where it is not known."""
         return str(self._versions[key][1]) if key in self._versions else ""
 
-    def uids(self) -> dict[str, RunKey]:
-        """The uid of every kept Job and pod, with its run."""
+    def uid(self, key: RunKey) -> str:
+        """The uid of a run; empty where it is not known."""
+        return self._versions[key][0] if key in self._versions else ""
+
+    def uids(self, namespace: str | None) -> dict[str, RunKey]:
+        """The uid of every kept Job and pod in `namespace`, with its run; None: in all."""
         jobs = {job.uid: key for key, job in self._jobs.items()}
-        return jobs | {uid: key for key, pods in self._pods.items() for uid in pods}
+        both = jobs | {uid: key for key, pods in self._pods.items() for uid in pods}
+        return {uid: key for uid, key in both.items() if namespace in (None, key.namespace)}

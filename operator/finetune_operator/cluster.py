@@ -1,6 +1,6 @@
 """Where things are in the API, and reading one run with all that belongs to it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from finetune_operator.api import Api, ApiError
@@ -60,20 +60,19 @@ async def read_all(
     api: Api,
     group: str,
     plural: str,
-    namespaces: Sequence[str],
+    namespace: str | None,
     query: Mapping[str, str],
     *,
     accept: str = "application/json",
 ) -> AsyncIterator[Json]:
-    """Every object of a kind, page after page; of all namespaces where none is named."""
-    for path in [f"{group}/namespaces/{name}/{plural}" for name in namespaces] or [f"{group}/{plural}"]:
-        token = ""
-        while True:
-            page = await api.get(path, {**query, "limit": str(PAGE), "continue": token}, accept)
-            for item in page["items"] or ():  # null where a list of metadata is empty
-                yield item
-            if not (token := page["metadata"].get("continue", "")):
-                break
+    """Every object of a kind in `namespace`, page after page; None: in all."""
+    path, token = f"{group}/namespaces/{namespace}/{plural}" if namespace is not None else f"{group}/{plural}", ""
+    while True:
+        page = await api.get(path, {**query, "limit": str(PAGE), "continue": token}, accept)
+        for item in page["items"] or ():  # null where a list of metadata is empty
+            yield item
+        if not (token := page["metadata"].get("continue", "")):
+            break
 
 
 async def _get(api: Api, path: str) -> Any:

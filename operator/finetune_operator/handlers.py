@@ -22,7 +22,8 @@ class Handlers:
         """A FinetuneRun came, changed or went."""
         key = key_of(document)
         if kind == DELETED:
-            self._caches.drop_run(key)
+            self._caches.drop_run(key, document["metadata"]["uid"])
+            self._nudge(key)  # the pass that meets no run forgets the rest of it
         elif self._caches.put_run(document):
             self._nudge(key)
         self._hear(kind)

@@ -15,6 +15,7 @@ from finetune_operator.lease import Lease
 from finetune_operator.log import log
 from finetune_operator.metrics import Metrics
 from finetune_operator.model import RunKey
+from finetune_operator.namespaces import Namespaces
 from finetune_operator.policies.telling import tell_again
 from finetune_operator.polling import Poller
 from finetune_operator.queue import Queue
@@ -62,15 +63,17 @@ class Leader:
         self._api = api
         self._caches = Caches()
         self._queue = Queue(time.monotonic)
-        self._resync = Resync(api, self._caches, settings.namespaces, self._nudge)
-        self._warnings = WarningEvents(api, self._caches, settings.namespaces, self._nudge)
+        namespaces = Namespaces(api, settings.namespaces)
+        self._resync = Resync(api, self._caches, namespaces, self._nudge)
+        self._warnings = WarningEvents(api, self._caches, namespaces, self._nudge)
         self._poller = Poller(self._caches, self._nudge, metrics, time.monotonic)
         self._applier = Applier(api, self._caches, lease.held, now)
         reconciler = Reconciler(api, self._caches, self._applier, settings.plan, now)
         self._workers = Workers(self._queue, reconciler, metrics, now)
         handlers = Handlers(self._caches, self._nudge, self._resync.ask)
-        self._watches = Watches(api, handlers, settings.namespaces, lease.identity)
+        self._watches = Watches(api, handlers, namespaces, lease.identity)
         self._leading = False
+        self._filled = False
 
     def _nudge(self, key: RunKey) -> None:
         self._queue.add(key, SETTLE_SECONDS)
@@ -102,6 +105,7 @@ class Leader:
     async def _work(self) -> None:
         """Until it is cancelled, or a part of it ends."""
         await self._fill()
+        self._filled = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watches.run())
             group.create_task(self._workers.run())
@@ -127,7 +131,7 @@ class Leader:
 
     async def _end(self, working: Task) -> None:
         """Passes in flight come to their end, within bounds; the rest is cut."""
-        if self._lease.held() and not working.done():
+        if self._filled and self._lease.held() and not working.done():  # before, no pass was begun
             await self._workers.finish(GRACE_SECONDS)
         self._watches.stop()
         working.cancel()

@@ -5,6 +5,7 @@ change for its duration, whatever clock its holder has.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -35,6 +36,8 @@ class Lease:
         self._expires = 0.0
         self._renewed: float | None = None
         """When the last renewal that succeeded was begun."""
+        self._writing: asyncio.Task[None] | None = None
+        """The last write that names this process: it may land though nobody waits for the answer any more."""
 
     def held(self) -> bool:
         """Whether this process may write: its last renewal is younger than the lease is long."""
@@ -62,15 +65,18 @@ class Lease:
 
     async def release(self) -> None:
         """Let the next process lead at once."""
-        if not self.held():
+        if self._writing is None:
             return
         self._renewed = None
         try:
-            current = await self._api.get(f"{self._folder}/{NAME}")
-            if current["spec"].get("holderIdentity") == self.identity:
-                await self._write(current, holder="")
-        except ApiError as error:
-            log.warning("lease-not-released", error=str(error))
+            async with asyncio.timeout(RETRY_SECONDS * 2):
+                with contextlib.suppress(ApiError):
+                    await self._writing
+                current = await self._api.get(f"{self._folder}/{NAME}")
+                if current["spec"].get("holderIdentity") == self.identity:
+                    await self._write(current, holder="")
+        except (ApiError, TimeoutError) as error:
+            log.warning("lease-not-released", error=str(error) or type(error).__name__)
 
     async def _try(self) -> bool:
         """Take or renew the lease, if nobody else holds it."""
@@ -105,8 +111,9 @@ class Lease:
         return now >= self._expires
 
     async def _written(self, current: Json | None) -> bool:
+        self._writing = asyncio.create_task(self._write(current, self.identity))
         try:
-            await self._write(current, self.identity)
+            await asyncio.shield(self._writing)
         except ApiError as error:
             if error.status == CONFLICT:
                 return False

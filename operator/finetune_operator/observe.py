@@ -1,11 +1,15 @@
 """The only reads of a pass: one run with its Job, pods, Events and progress."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from finetune_operator.api import Api
 from finetune_operator.caches import Caches
 from finetune_operator.cluster import read_job, read_pods, read_run
 from finetune_operator.model import EventView, JobView, Observed, PodView, RunKey
+
+Found = TypeVar("Found")
 
 
 async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Observed | None:
@@ -14,6 +18,7 @@ async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Obse
         await refresh(api, caches, key)
     run = caches.run(key)
     if run is None:
+        caches.rejections.pop(key, None)  # kept by a pass that was under way when the run went
         return None
     job, pods = caches.job(key), caches.pods(key)
     return Observed(
@@ -28,17 +33,43 @@ async def observe(api: Api, caches: Caches, key: RunKey, *, fresh: bool) -> Obse
 
 
 async def refresh(api: Api, caches: Caches, key: RunKey) -> None:
-    """Bring what the caches know of a run up to date."""
-    run, job, pods = await asyncio.gather(read_run(api, key), read_job(api, key), read_pods(api, key))
+    """Bring what the caches know of a run up to date.
+
+    Raises:
+        ApiError: some of it is as it was.
+    """
+    await asyncio.gather(
+        _refresh_run(api, caches, key), _refresh_job(api, caches, key), _refresh_pods(api, caches, key)
+    )
+
+
+async def _refresh_run(api: Api, caches: Caches, key: RunKey) -> None:
+    run = await _settled(lambda: read_run(api, key), lambda: caches.version(key))
     if run is None:
-        caches.drop_run(key)
+        caches.drop_run(key, caches.uid(key))
     else:
         caches.put_run(run)
-    if job is None:
-        caches.drop_job(key)
-    else:
+
+
+async def _refresh_job(api: Api, caches: Caches, key: RunKey) -> None:
+    job = await _settled(lambda: read_job(api, key), lambda: caches.job(key))
+    if job is not None:
         caches.put_job(key, job)
-    caches.put_pods(key, pods)
+    elif (gone := caches.job(key)) is not None:
+        caches.drop_job(key, gone.uid)
+
+
+async def _refresh_pods(api: Api, caches: Caches, key: RunKey) -> None:
+    caches.put_pods(key, await _settled(lambda: read_pods(api, key), lambda: caches.pods(key)))
+
+
+async def _settled(read: Callable[[], Awaitable[Found]], known: Callable[[], object]) -> Found:
+    """What `read` answers. Where a watch changes what is `known` meanwhile it may be the older, and is read again."""
+    while True:
+        before = known()
+        found = await read()
+        if known() == before:
+            return found
 
 
 def _warnings(caches: Caches, job: JobView | None, pods: tuple[PodView, ...]) -> tuple[EventView, ...]:

@@ -60,30 +60,36 @@ class _Step:
         self.job = observed.own_job
         self.now = now
         self.settings = settings
+        self.refusal = refused(observed, settings, now)
+        self.past = self.job is not None and (self.status.state, self.status.job_uid) == ("Pending", self.job.uid)
+        """Whether the Job is of before a restart, or of another queue."""
 
     def clean_up(self) -> Plan:
         """A finished run starts nothing: its generation is followed, what is left over is cleared away."""
         actions: list[Action] = []
+        wake: datetime | None = None
         job, spec, generation = self.job, self.run.spec, self.run.generation
         if job is not None and not job.deleting:
             ttl = spec.lifecycle.ttl_seconds_after_finished if spec is not None else job.ttl
             if not job.finished:
                 actions.append(DeleteJob(job.name, job.uid))
+            elif job.ttl != ttl and self.refusal is not None:
+                wake = self.refusal[1]
             elif job.ttl != ttl:
                 actions.append(PatchJob(job.name, job.uid, {"ttlSecondsAfterFinished": ttl}))
         status = None
         if self.status.observed_generation != generation:
             seen = {"observed_generation": generation, "conditions": followed(self.status.conditions, generation)}
             status = self.status.model_copy(update=seen)
-        return Plan(tuple(actions), status, needs_fresh=bool(actions) and not self.observed.fresh)
+        needs_fresh = bool(actions) and not self.observed.fresh
+        return Plan(tuple(actions), status, wake_at=wake, needs_fresh=needs_fresh)
 
     def go_on(self, spec: FinetuneRunSpec) -> Plan:
         """A run that is not over."""
         job = self.job
-        past = job is not None and self.status.state == "Pending" and job.uid == self.status.job_uid
-        if _is_restarted(self.observed) or (past and self._deletion()):
+        if _is_restarted(self.observed) or (self.past and self._deletion()):
             return self.restart(spec)
-        if past:  # of before a restart, or of another queue
+        if self.past:
             return self.without_job(spec)
         if job is not None and job.completed:
             return self.succeed(job)
@@ -92,8 +98,8 @@ class _Step:
         if job is None or job.deleting:
             return self.without_job(spec)
         if spec.suspend:
-            return self.suspend(job)
-        if (late := self.too_late(spec)) is not None:
+            return self.suspend(spec, job)
+        if (late := self.too_late(spec, job)) is not None:
             return self.fail(late)
         if job.suspended:
             return self.resume(job)
@@ -106,6 +112,8 @@ class _Step:
             changes = {"restarts": spec.lifecycle.restart, "completion_time": None, "start_time": None, "image": None}
             changes["waiting_seconds"] = 0.0
             cause = Cause("", f"starts again: spec.lifecycle.restart is {spec.lifecycle.restart}")
+        elif not spec.suspend and (late := self.too_late(spec)) is not None:
+            return self.fail(late)
         else:
             cause = Cause(self.status.reason, self.status.message)
         return self.say("Pending", cause, changes, self._deletion(), wake=self.now + timedelta(seconds=1))
@@ -119,15 +127,18 @@ class _Step:
         vanished = self.status.state in AT_WORK
         state = "Retrying" if vanished else "Pending"
         if (cause := in_the_way(self.observed, self.settings, self.now)) is not None:
+            waited = (self.status.state, self.status.reason) == (state, cause.reason)
+            if waited and not self.observed.fresh:  # else what a watch missed would be waited for
+                return Plan(needs_fresh=True)
             return self.say(state, cause, wake=self.now + self.settings.look_again)
-        if (no := refused(self.observed, self.settings, self.now)) is not None:
-            return self.say(state, no[0], wake=no[1])
+        if self.refusal is not None:
+            return self.say(state, self.refusal[0], wake=self.refusal[1])
         if not self.observed.fresh:  # what is read then decides, so that no Job need be built now
             return Plan(needs_fresh=True)
         name = job_name(self.run.key.name)
         image = self.status.image or spec.compute.image or self.settings.trainer_image
         job = build_job(self.run, spec, self.settings, image=image, attempt=self.status.jobs + 1)
-        changes = {"jobs": self.status.jobs + 1, "image": image, "job_name": name}
+        changes = {"jobs": self.status.jobs + 1, "image": image, "job_name": name, "pod": None}
         actions = (CreateJob(name, job),)
         if self.run.queue:
             return self.say("Queued", self._queued(self.run.queue), changes, actions)
@@ -138,11 +149,13 @@ class _Step:
             return self.say("Retrying", Cause(reasons.BACKING_OFF, said), changes, actions)
         return self.say("Starting", QUIET, changes, actions)
 
-    def suspend(self, job: JobView) -> Plan:
+    def suspend(self, spec: FinetuneRunSpec, job: JobView) -> Plan:
         """Asked to stop: pods save and end. A queued run's Job is deleted, since Kueue starts what others suspend."""
         actions: tuple[Action, ...] = ()
         if self.run.queue or job.queue:
             actions = self._deletion()
+        elif not job.suspended and self.refusal is not None:
+            return self.follow(spec, job)
         elif not job.suspended:
             actions = (PatchJob(job.name, job.uid, {"suspend": True}, {SUSPENDED_ANNOTATION: "true"}),)
         return self._stopping(
@@ -169,30 +182,38 @@ class _Step:
         if self.run.queue != job.queue:  # Kueue reads the Job's label, which is as it was when the Job was made
             said = f"the Job is made anew, for Kueue's queue {self.run.queue}"
             return self.say("Pending", Cause("", said), changes, self._deletion(), wake=self.now + timedelta(seconds=1))
+        if self.refusal is not None:
+            return self.say("Starting", self.refusal[0], changes, wake=self.refusal[1])
         action = PatchJob(job.name, job.uid, {"suspend": False}, {SUSPENDED_ANNOTATION: None})
         return self.say("Starting", QUIET, changes, (action,))
 
     def follow(self, spec: FinetuneRunSpec, job: JobView) -> Plan:
-        """The Job is at work: say where it is."""
+        """The Job is at work, also where its suspend was refused: say where it is."""
         changes = {**self._adopted(job), **attempt_changes(self.observed, job)}
         actions: tuple[Action, ...] = ()
-        if job.backoff_limit != spec.lifecycle.max_retries:
-            actions = (PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}),)
         stands = standing_of(self.observed, job, spec, self.settings, self.now)
+        cause, wake = stands.cause, stands.wake
+        differs = job.backoff_limit != spec.lifecycle.max_retries
+        if self.refusal is not None and (differs or spec.suspend):
+            cause = cause if cause.reason else self.refusal[0]
+            wake = _earliest(wake, self.refusal[1])
+        elif differs:
+            actions = (PatchJob(job.name, job.uid, {"backoffLimit": spec.lifecycle.max_retries}),)
         reports = None
         if stands.running is not None:
             changes |= progress_changes(self.observed, stands.running, self.settings, self.now)
             reports = reporting(self.observed, stands.running, self.settings)
-        return self.say(stands.state, stands.cause, changes, actions, wake=stands.wake, reports=reports)
+        return self.say(stands.state, cause, changes, actions, wake=wake, reports=reports)
 
     def _adopted(self, job: JobView) -> Changes:
         """A Job that the status does not know yet: made just before this operator, or the one before it, ended."""
         if self.status.job_uid == job.uid:
             return {}
-        return {"job_uid": job.uid, "job_name": job.name, "image": job.image, "jobs": self.status.jobs + 1}
+        known = {"job_uid": job.uid, "job_name": job.name, "image": job.image}
+        return {**known, "jobs": self.status.jobs + 1, "pod": None}
 
-    def too_late(self, spec: FinetuneRunSpec) -> Cause | None:
-        """Which deadline has passed."""
+    def too_late(self, spec: FinetuneRunSpec, job: JobView | None = None) -> Cause | None:
+        """Which deadline has passed; `job` is the one at work, a pod of which may have started unseen."""
         lifecycle = spec.lifecycle
         allowed = lifecycle.active_deadline_seconds
         if allowed is not None and active_seconds(self.status, self.now) >= allowed:
@@ -202,7 +223,8 @@ class _Step:
                 "spec.lifecycle.restart, and the run goes on from its last checkpoint",
             )
         allowed = lifecycle.start_deadline_seconds
-        begun = self.status.start_time is not None or any(pod.started_at for pod in self.observed.own_pods)
+        pods = [pod for pod in self.observed.own_pods if job is not None and pod.job_uid == job.uid]
+        begun = self.status.start_time is not None or any(pod.started_at for pod in pods)
         if allowed is None or begun or waiting_seconds(self.status, self.now) < allowed:
             return None
         said = f"not started within spec.lifecycle.startDeadlineSeconds of {allowed} s: {self.status.message}"
@@ -227,7 +249,7 @@ class _Step:
 
     def _end(self, state: str, cause: Cause, actions: tuple[Action, ...] = ()) -> Plan:
         """Over since the Job was, also where nobody looked then."""
-        job, spec = self.job, self.run.spec
+        job, spec = None if self.past else self.job, self.run.spec
         at = min(self.now, job.finished_at or self.now) if job is not None else self.now
         changes: Changes = {}
         if job is not None:

@@ -57,6 +57,9 @@ class Poller:
         """Ask one trainer and keep what it said."""
         async with self._slots:
             report = await fetch(session, pod)
+        self._metrics.polls.labels("answered" if report is not None else "missed").inc()
+        if self._caches.uid(key) != pod.run_uid:  # the run went: nobody would forget what is kept of it from now on
+            return
         before = self._caches.polled.get(key)
         known = before if before is not None and before.pod_uid == pod.uid else None
         if report is not None:
@@ -64,7 +67,6 @@ class Poller:
         else:
             misses = 1 + (known.misses if known else 0)
             self._caches.polled[key] = Polled(pod.uid, known.report if known else None, misses)
-        self._metrics.polls.labels("answered" if report is not None else "missed").inc()
         self._nudge(key)
 
 

@@ -13,6 +13,8 @@ from finetune_operator.model import RunKey
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
+LEAST_SECONDS = 1.0
+"""Between passes over one run that each want the next one at once, beyond the first."""
 
 
 class Queue:
@@ -26,6 +28,8 @@ class Queue:
         self._working: set[RunKey] = set()
         self._again: dict[RunKey, float] = {}
         self._failures: dict[RunKey, int] = {}
+        self._at_once: set[RunKey] = set()
+        """Runs whose last pass wanted another at once."""
         self._turn = asyncio.Lock()
         """Of the one worker that waits for all: else each change would wake every idle one."""
         self._changed = asyncio.Event()
@@ -47,6 +51,20 @@ class Queue:
             heapq.heappush(self._heap, (at, key))
             if self._heap[0] == (at, key):
                 self._changed.set()
+
+    def follow(self, key: RunKey, delay: float | None) -> None:
+        """After a pass over `key`: another in `delay` seconds; None: once there is news.
+
+        At once it comes but once in a row: a run that always wants to be next must not keep out the others.
+        """
+        again = key in self._at_once
+        if delay is None or delay > 0:
+            self._at_once.discard(key)
+        else:
+            self._at_once.add(key)
+            delay = LEAST_SECONDS if again else 0.0
+        if delay is not None:
+            self.add(key, delay)
 
     def close(self) -> None:
         """Hand out nothing more."""

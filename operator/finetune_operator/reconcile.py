@@ -33,19 +33,17 @@ class Reconciler:
             NotLeading: no pass may be made any more.
         """
         observed = await observe(self.api, self.caches, key, fresh=False)
+        decided = plan(observed, self.now(), self.settings) if observed is not None else Plan()
+        if decided.needs_fresh:
+            observed = await observe(self.api, self.caches, key, fresh=True)
+            decided = plan(observed, self.now(), self.settings) if observed is not None else Plan()
         if observed is None:  # deleted since the nudge
             self.applier.forget(key)
             return None
-        return await self._carry_out(observed)
+        return await self._carry_out(observed, decided)
 
-    async def _carry_out(self, observed: Observed) -> datetime | None:
+    async def _carry_out(self, observed: Observed, decided: Plan) -> datetime | None:
         key = observed.run.key
-        decided = plan(observed, self.now(), self.settings)
-        if decided.needs_fresh:
-            again = await observe(self.api, self.caches, key, fresh=True)
-            if again is None:
-                return None
-            observed, decided = again, plan(again, self.now(), self.settings)
         try:
             whole = await self.applier.apply(observed, decided)
         except ApiError as error:

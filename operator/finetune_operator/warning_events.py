@@ -13,6 +13,7 @@ from finetune_operator.caches import Caches
 from finetune_operator.cluster import CORE, read_all
 from finetune_operator.log import log
 from finetune_operator.model import EventView, RunKey
+from finetune_operator.namespaces import REFUSED, Namespaces
 
 EVERY_SECONDS = 5.0
 REASONS = ("FailedCreate", "FailedMount", "FailedAttachVolume")
@@ -21,7 +22,7 @@ REASONS = ("FailedCreate", "FailedMount", "FailedAttachVolume")
 class WarningEvents:
     """Keeps `caches.warnings` up to date for runs that are held up in two rounds in a row, and nudges them."""
 
-    def __init__(self, api: Api, caches: Caches, namespaces: tuple[str, ...], nudge: Callable[[RunKey], None]) -> None:
+    def __init__(self, api: Api, caches: Caches, namespaces: Namespaces, nudge: Callable[[RunKey], None]) -> None:
         self._api = api
         self._caches = caches
         self._namespaces = namespaces
@@ -46,7 +47,7 @@ class WarningEvents:
             return
         wanted = {uid: key for key in still for uid in held[key]}
         found: dict[str, list[EventView]] = {}
-        for namespace in sorted({key.namespace for key in still}):
+        for namespace in sorted({key.namespace for key in still} - self._namespaces.refused):
             for event in await self._listed(namespace):
                 if event.uid in wanted:
                     found.setdefault(event.uid, []).append(event)
@@ -54,10 +55,15 @@ class WarningEvents:
 
     async def _listed(self, namespace: str) -> list[EventView]:
         listed: list[EventView] = []
-        for reason in REASONS:
-            query = {"fieldSelector": f"type=Warning,reason={reason}"}
-            items = read_all(self._api, CORE, "events", [namespace], query)
-            listed += [EventView.from_object(item) async for item in items]
+        try:
+            for reason in REASONS:
+                query = {"fieldSelector": f"type=Warning,reason={reason}"}
+                items = read_all(self._api, CORE, "events", namespace, query)
+                listed += [EventView.from_object(item) async for item in items]
+        except ApiError as error:
+            if error.status not in REFUSED:
+                raise
+            log.warning("events-not-read", namespace=namespace, error=str(error))
         return listed
 
     def _keep(self, found: dict[str, tuple[EventView, ...]], wanted: dict[str, RunKey]) -> None:

@@ -10,49 +10,70 @@ from collections.abc import Callable
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights, NamespaceName
 from kopf._core.engines.peering import Identity
 
-from finetune_operator.api import Api
+from finetune_operator.api import Api, ApiError
 from finetune_operator.cluster import OURS
 from finetune_operator.handlers import Handlers
 from finetune_operator.log import log
+from finetune_operator.namespaces import Namespaces
 from finetune_operator.objects import Json
 from finetune_sdk.api.run import GROUP, PLURAL, VERSION
 
 AGAIN_SECONDS = 2.0
+LOOK_SECONDS = 30.0
+"""Between looks at which namespaces answer. One refused twice is left out before kopf, after 68 s, ends all watches."""
 Hears = Callable[[Json, str | None], None]
 
 
 class Watches:
-    """Of runs, and of Jobs and pods of ours, in `namespaces`; empty: in all."""
+    """Of runs, and of Jobs and pods of ours, in those of `namespaces` that answer."""
 
-    def __init__(self, api: Api, handlers: Handlers, namespaces: tuple[str, ...], identity: str) -> None:
+    def __init__(self, api: Api, handlers: Handlers, namespaces: Namespaces, identity: str) -> None:
         self._api = api
         self._handlers = handlers
         self._namespaces = namespaces
         self._identity = identity
         self._stopping = False
         self._stop_kopf: Callable[[], object] = lambda: None
+        self._turn_kopf: Callable[[frozenset[str]], object] = lambda _: None
         self.opened = threading.Event()
 
     async def run(self) -> None:
         """Until `stop`, or until it is cancelled: the thread then ends with the process."""
-        loop = asyncio.get_running_loop()
         while not self._stopping:
-            ended: asyncio.Future[None] = loop.create_future()
-            threading.Thread(target=self._live, args=(loop, ended), name="watches", daemon=True).start()
             try:
-                await ended
+                names = await self._namespaces.answering()
+                if self._namespaces.names and not names:
+                    await asyncio.sleep(LOOK_SECONDS)
+                else:
+                    await self._watch(names)
             except Exception as error:  # noqa: BLE001 - whatever ends kopf, runs must be looked after
                 log.warning("watches-ended", error=str(error) or type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _watch(self, names: frozenset[str]) -> None:
+        """Until kopf ends; a namespace that no longer answers is left out before it ends all, and comes back."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        threading.Thread(target=self._live, args=(loop, ended, names), name="watches", daemon=True).start()
+        while not (await asyncio.wait({ended}, timeout=LOOK_SECONDS))[0]:
+            try:
+                answering = await self._namespaces.answering()
+            except ApiError:  # nothing is known of them now
+                continue
+            if answering != names:
+                names = answering
+                self._turn_kopf(names)
+        ended.result()
 
     def stop(self) -> None:
         """Close them."""
         self._stopping = True
         self._stop_kopf()
 
-    def _live(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+    def _live(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], names: frozenset[str]) -> None:
         def end(error: BaseException | None) -> None:
             if ended.done():
                 return
@@ -63,22 +84,27 @@ class Watches:
 
         failure: BaseException | None = None
         try:
-            asyncio.run(self._operate(loop))
+            asyncio.run(self._operate(loop, names))
         except BaseException as error:  # noqa: BLE001 - told to the operator's loop
             failure = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(end, failure)
 
-    async def _operate(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _operate(self, loop: asyncio.AbstractEventLoop, names: frozenset[str]) -> None:
         stop, its_loop = asyncio.Event(), asyncio.get_running_loop()  # kopf would wait for a thread's flag for ever
         self._stop_kopf = lambda: its_loop.is_closed() or its_loop.call_soon_threadsafe(stop.set)
+        insights = Insights()
+        self._turn_kopf = lambda others: (
+            its_loop.is_closed() or asyncio.run_coroutine_threadsafe(_turn(insights, others), its_loop)
+        )
         await kopf.operator(
             registry=self._registry(loop),
             settings=settings(),
             standalone=True,
+            insights=insights,
             identity=Identity(self._identity),  # else kopf asks for a user name, which a pod need not have
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
+            clusterwide=not names,
+            namespaces=names,
             stop_flag=stop,
             ready_flag=self.opened,
         )
@@ -101,6 +127,14 @@ class Watches:
         kopf.on.event("batch", "v1", "jobs", registry=chosen, id="jobs")(pass_on(self._handlers.job_changed))
         kopf.on.event("v1", "pods", registry=chosen, id="pods")(pass_on(self._handlers.pod_changed))
         return chosen
+
+
+async def _turn(insights: Insights, names: frozenset[str]) -> None:
+    """Let kopf open the watches of namespaces that are new to it, and close those of others, as it does in a scan."""
+    async with insights.revised:
+        insights.namespaces.clear()
+        insights.namespaces.update(map(NamespaceName, names))
+        insights.revised.notify_all()
 
 
 class NothingKept(kopf.DiffBaseStorage):

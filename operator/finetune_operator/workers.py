@@ -56,6 +56,7 @@ class Workers:
         while (key := await self._queue.get()) is not None:
             self._metrics.queued.set(len(self._queue))
             await self._pass(key)
+            await asyncio.sleep(0)  # a pass need not suspend: the lease and the probes must have their turn
 
     async def _pass(self, key: RunKey) -> None:
         with self._metrics.pass_seconds.time():
@@ -78,5 +79,4 @@ class Workers:
                 return
         self._queue.done(key)
         self._metrics.passes.labels("done").inc()
-        if wake_at is not None:
-            self._queue.add(key, max(0.0, (wake_at - self._now()).total_seconds()))
+        self._queue.follow(key, None if wake_at is None else (wake_at - self._now()).total_seconds())

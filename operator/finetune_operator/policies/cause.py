@@ -78,7 +78,7 @@ def _found_cause(job: JobView, observed: Observed, spec: FinetuneRunSpec, settin
         ended = _own_end(pod, observed, spec, settings)
         if ended is not None and ended.reason in ENDS:
             return ended
-    if (told := _last_progress(observed)) is not None and told.reason in ENDS:
+    if (told := _last_progress(job, observed)) is not None and told.reason in ENDS:
         return Cause(told.reason, told.message, told)
     latched = observed.run.status
     if latched.state == "Retrying" and latched.reason in reasons.TERMINAL_AFTER_RETRIES:
@@ -111,7 +111,7 @@ def termination_of(pod: PodView, observed: Observed) -> Termination | None:
 def result_told(job: JobView, observed: Observed) -> Termination | None:
     """What the trainer said of its success, to the kubelet or, where no pod is left, to the last poll."""
     pods = [pod for pod in observed.own_pods if pod.job_uid == job.uid and pod.phase == "Succeeded"]
-    told = termination_of(pods[-1], observed) if pods else _last_progress(observed)
+    told = termination_of(pods[-1], observed) if pods else _last_progress(job, observed)
     return told if told is not None and told.exit_code == 0 else None
 
 
@@ -124,10 +124,12 @@ def joined(message: str, more: str) -> str:
     return f"{message}{'' if message[-1] in '.?!' else '.'} {more}"
 
 
-def _last_progress(observed: Observed) -> Termination | None:
-    """What the newest attempt said at its end when it was last asked, also where its pod is gone."""
-    polled, newest = observed.polled, observed.run.status.pod
-    if polled is None or polled.report is None or newest is None or polled.pod_uid != newest.uid:
+def _last_progress(job: JobView, observed: Observed) -> Termination | None:
+    """What the newest attempt of `job` said at its end when it was last asked, also where its pod is gone."""
+    polled, status = observed.polled, observed.run.status
+    if status.pod is None or status.job_uid != job.uid:  # of before a restart
+        return None
+    if polled is None or polled.report is None or polled.pod_uid != status.pod.uid:
         return None
     return polled.report.ended
 

@@ -3,11 +3,14 @@
 from datetime import datetime
 
 from finetune_operator.manifests.job import job_name
-from finetune_operator.model import Observed, PodView
+from finetune_operator.model import Observed, PodView, Rejection
 from finetune_operator.policies.cause import Cause
 from finetune_operator.policies.lost import lost_cause
 from finetune_operator.settings import PlanSettings
 from finetune_sdk.api import reasons
+
+SERVER_ERROR = 500
+"""From here on the API server says that it is its own fault, or a webhook's."""
 
 
 def in_the_way(observed: Observed, settings: PlanSettings, now: datetime) -> Cause | None:
@@ -31,21 +34,24 @@ def in_the_way(observed: Observed, settings: PlanSettings, now: datetime) -> Cau
 
 
 def refused(observed: Observed, settings: PlanSettings, now: datetime) -> tuple[Cause, datetime] | None:
-    """What the API server said to the last try, and when the next one is due; None where it is due now."""
+    """What the API server said when the Job was made or changed last, and when to try again; None: now."""
     rejection = observed.rejection
     if rejection is None:
         return None
     again = rejection.at.replace(microsecond=0) + settings.look_again
     if not now < again <= now + settings.look_again:  # also where the clock was set back
         return None
-    return (
-        Cause(
-            reasons.JOB_REJECTED,
-            f"the API server refuses the Job: {rejection.message}. It is tried again; where the cause is a field of "
-            "spec.compute, delete the run and apply the mended file",
-        ),
-        again,
-    )
+    return Cause(reasons.JOB_REJECTED, _refusal(rejection, change=observed.own_job is not None)), again
+
+
+def _refusal(rejection: Rejection, *, change: bool) -> str:
+    """`change`: of a Job that is there."""
+    failed = rejection.code >= SERVER_ERROR
+    does, what = "cannot take" if failed else "refuses", "a change of the Job" if change else "the Job"
+    told = f"the API server {does} {what}: {rejection.message.strip() or f'status {rejection.code}'}. It is tried again"
+    if failed or change:
+        return told
+    return f"{told}; where the cause is a field of spec.compute, delete the run and apply the mended file"
 
 
 def _ending(pod: PodView) -> str:

@@ -99,12 +99,6 @@ def test_nothing_changed_is_nothing_written(edge: Edge) -> None:
     assert edge.server.writes() == []
 
 
-def test_a_job_of_this_run_that_exists_is_taken_for_its_own(edge: Edge) -> None:
-    edge.server.objects[job_path(KEY)] = {**JOB, "metadata": {**JOB["metadata"], "uid": "there"}}
-    assert edge.apply(edge.starting())
-    assert edge.server.objects[run_path(KEY)]["status"]["jobUid"] == "there"
-
-
 def test_a_job_of_another_is_a_refusal_that_names_it(edge: Edge) -> None:
     edge.server.objects[job_path(KEY)] = {**JOB, "metadata": {**JOB["metadata"], "uid": "x", "ownerReferences": []}}
     assert not edge.apply(edge.starting())

@@ -7,9 +7,24 @@ import pytest
 
 from finetune_operator.api import ApiError
 from finetune_operator.lease import DURATION_SECONDS, NAME, Lease
+from finetune_operator.objects import Json
 from tests.unit.operator_edge.fake_api import FakeApi
 
 PLACE = f"/apis/coordination.k8s.io/v1/namespaces/here/leases/{NAME}"
+
+
+class Slow(FakeApi):
+    """A write takes its time before it lands, and its answer too."""
+
+    def __init__(self, before: float, after: float) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    async def post(self, path: str, body: Json) -> Json:
+        await asyncio.sleep(self.before)
+        stored = await super().post(path, body)
+        await asyncio.sleep(self.after)
+        return stored
 
 
 class World:
@@ -129,3 +144,37 @@ def test_a_standby_waits_no_longer_than_the_lease_lasts(world: World) -> None:
     world.now += DURATION_SECONDS - 0.5
     tries(second)
     assert second._pause() == pytest.approx(0.5)
+
+
+async def stopped_while_it_writes(lease: Lease) -> None:
+    """As the process does it that is asked to end."""
+    acquiring = asyncio.create_task(lease.acquire())
+    await asyncio.sleep(0.02)
+    assert not lease.held(), "nobody has said so yet"
+    acquiring.cancel()
+    await lease.release()
+    assert acquiring.cancelled()
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.1, 0.0), (0.0, 0.1)], ids=["on its way", "landed"])
+def test_a_lease_that_nobody_waited_for_is_released(world: World, before: float, after: float) -> None:
+    world.server = Slow(before, after)
+    lease = world.lease("first")
+    asyncio.run(stopped_while_it_writes(lease))
+    assert (lease.held(), world.holder) == (False, "")
+
+
+def test_a_lease_is_not_released_for_another(world: World) -> None:
+    first, second = world.lease("first"), world.lease("second")
+    tries(first)
+    tries(second)
+    world.now += DURATION_SECONDS
+    tries(second)
+    asyncio.run(first.release())
+    assert (second.held(), world.holder) == (True, "second")
+
+
+def test_a_release_that_is_not_answered_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_operator.lease.RETRY_SECONDS", 0.05)
+    world.server = Slow(60.0, 0.0)
+    asyncio.run(asyncio.wait_for(stopped_while_it_writes(world.lease("first")), 5.0))

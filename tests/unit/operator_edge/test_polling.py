@@ -15,6 +15,7 @@ from finetune_operator.caches import Caches
 from finetune_operator.metrics import Metrics
 from finetune_operator.model import JobView, PodView, RunKey
 from finetune_sdk.contract import ProgressReport
+from tests.unit.operator_edge.documents import run
 
 KEY = RunKey("team", "r")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -80,7 +81,7 @@ def ask(answer: Answer, monkeypatch: pytest.MonkeyPatch, caches: Caches, times: 
     """Poll a server that answers so, and return the nudges."""
     nudged: list[RunKey] = []
 
-    async def run() -> None:
+    async def serve() -> None:
         app = web.Application()
         app.router.add_get("/{path:.*}", answer)
         runner = web.AppRunner(app, shutdown_timeout=0)
@@ -93,12 +94,19 @@ def ask(answer: Answer, monkeypatch: pytest.MonkeyPatch, caches: Caches, times: 
                 await poller.poll(session, KEY, POD)
         await runner.cleanup()
 
-    asyncio.run(run())
+    asyncio.run(serve())
     return nudged
 
 
-def test_an_answer_is_kept_and_its_run_nudged(monkeypatch: pytest.MonkeyPatch) -> None:
+def knowing() -> Caches:
+    """Caches that know the pod's run."""
     caches = Caches()
+    caches.put_run(run(KEY, "run", 1))
+    return caches
+
+
+def test_an_answer_is_kept_and_its_run_nudged(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = knowing()
     assert ask(good, monkeypatch, caches) == [KEY]
     polled = caches.polled[KEY]
     assert polled.report is not None
@@ -107,13 +115,13 @@ def test_an_answer_is_kept_and_its_run_nudged(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("answer", [of_another_run, no_json, broken, elsewhere, endless, silent])
 def test_what_is_no_answer_is_a_miss(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
-    caches = Caches()
+    caches = knowing()
     ask(answer, monkeypatch, caches, times=2)
     assert (caches.polled[KEY].report, caches.polled[KEY].misses) == (None, 2)
 
 
 def test_the_last_answer_outlives_misses_and_is_forgotten_with_its_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    caches = Caches()
+    caches = knowing()
     ask(good, monkeypatch, caches)
     ask(broken, monkeypatch, caches)
     assert caches.polled[KEY].report is not None
@@ -121,6 +129,15 @@ def test_the_last_answer_outlives_misses_and_is_forgotten_with_its_pod(monkeypat
     caches.polled[KEY] = replace(caches.polled[KEY], pod_uid="an older pod")
     ask(broken, monkeypatch, caches)
     assert caches.polled[KEY].report is None
+
+
+def test_nothing_is_kept_of_a_run_that_went_while_its_trainer_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, followed = knowing(), knowing()
+    gone.drop_run(KEY, "run")
+    followed.put_run(run(KEY, "its namesake", 2))
+    for caches in (gone, followed):
+        assert ask(good, monkeypatch, caches) == []
+        assert caches.polled == {}
 
 
 def test_only_pods_of_the_runs_own_job_are_asked() -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from finetune_operator.model import RunKey
-from finetune_operator.queue import LONGEST_BACKOFF_SECONDS, Queue
+from finetune_operator.queue import LEAST_SECONDS, LONGEST_BACKOFF_SECONDS, Queue
 
 A, B = RunKey("team", "a"), RunKey("team", "b")
 
@@ -77,6 +77,31 @@ def test_an_earlier_wish_stands_and_the_later_one_is_forgotten(queue: Queue, clo
     assert due(queue) == [A]
     queue.done(A)
     clock.now += 30
+    assert due(queue) == []
+
+
+def test_a_run_comes_at_once_but_once_in_a_row(queue: Queue, clock: Clock) -> None:
+    for wanted, comes in ((0.0, 0.0), (-5.0, LEAST_SECONDS), (0.0, LEAST_SECONDS), (3.0, 3.0), (0.0, 0.0)):
+        queue.follow(A, wanted)
+        if comes:
+            assert due(queue) == []
+            clock.now += comes
+        assert due(queue) == [A]
+        queue.done(A)
+
+
+def test_news_do_not_wait_for_what_a_restless_run_waits_for(queue: Queue) -> None:
+    queue.follow(A, 0.0)
+    assert due(queue) == [A]
+    queue.done(A)
+    queue.follow(A, 0.0)
+    queue.add(A)
+    assert due(queue) == [A]
+
+
+def test_a_run_that_wants_no_pass_has_none(queue: Queue, clock: Clock) -> None:
+    queue.follow(A, None)
+    clock.now += 3600
     assert due(queue) == []
 
 

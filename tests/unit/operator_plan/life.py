@@ -22,9 +22,11 @@ class Life:
         self.seconds = 0.0
         self.jobs = 0
         self.pods = 0
+        self.lost = False
         self.moves = (
             self.job_controller, self.job_controller, self.kubelet, self.kubelet, self.somebody_deletes_the_job,
             self.somebody_deletes_the_pod, self.somebody_suspends, self.somebody_restarts, self.a_node_is_drained,
+            self.the_node_is_lost,
         )  # fmt: skip
 
     def happen(self) -> None:
@@ -134,8 +136,11 @@ class Life:
         )
 
     def kubelet(self) -> None:
-        """A living pod goes on, ends, or is gone after it was asked to be."""
+        """A living pod goes on, ends, or is gone after it was asked to be; on a lost node it stays as it is."""
         code = self.draw.choice(CODES)
+        if self.lost:
+            self.lost = self.draw.random() < 0.8
+            return
 
         def goes_on(pod: Json) -> Json | None:
             if pod not in self.living():
@@ -160,17 +165,26 @@ class Life:
 
     def a_node_is_drained(self) -> None:
         """Its pods are disrupted and gone."""
+        if self.lost:
+            return
         hit = a_pod("Failed", None, disrupted("EvictionByEvictionAPI"))
         self._change_pods(lambda pod: {**pod, **hit} if pod in self.living() else pod)
+
+    def the_node_is_lost(self) -> None:
+        """For a while."""
+        self.lost = True
 
     def somebody_suspends(self) -> None:
         """Or resumes."""
         self.given = self.given.spec(suspend=not self.given.run["spec"].get("suspend", False))
 
     def somebody_restarts(self) -> None:
-        """Whatever the state."""
+        """Whatever the state, with more time to train where that is bounded."""
         lifecycle = self.given.run["spec"].get("lifecycle", {})
-        self.given = self.given.spec(lifecycle={**lifecycle, "restart": lifecycle.get("restart", 0) + 1})
+        raised = {"restart": lifecycle.get("restart", 0) + 1}
+        if (allowed := lifecycle.get("activeDeadlineSeconds")) is not None:
+            raised["activeDeadlineSeconds"] = allowed + 60
+        self.given = self.given.spec(lifecycle={**lifecycle, **raised})
 
     def moment(self) -> Any:
         """Now, as the status has it."""

@@ -15,7 +15,8 @@ BY_REASON = {
     "default image.",
     reasons.POD_REJECTED: "Raise the quota, or ask for less in spec.compute.",
     reasons.VOLUME_MOUNT_FAILED: "Make the Secret or volume that the message names; storage keys: `{storage}`.",
-    reasons.JOB_REJECTED: "Mend the field that the message names, then {again}.",
+    reasons.JOB_REJECTED: "Where the message names a field, mend it, then {again}. A webhook that fails and a policy "
+    "that refuses are for whoever runs the cluster: it is tried again until they let it.",
     reasons.BACKING_OFF: "Wait: Kubernetes starts the next pod after a pause of up to 10 minutes.",
     reasons.NODE_LOST: "Bring the node back, or tell the cluster that it is gone: `kubectl taint node NODE "
     "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`",
