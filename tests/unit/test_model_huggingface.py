@@ -101,6 +101,47 @@ def test_the_processor_prepares_pictures_as_open_clip_but_for_rounding(preproces
     assert float((ours - theirs).abs().mean()) < 0.01 * one_grey_step
 
 
+def both_ways(size: tuple[int, int], side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """White noise of `size` (width, height), cropped to `side` by open_clip and by the processor: in grey levels."""
+    preprocess = Preprocess((side, side), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "shortest")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    ours = image_transform_v2(PreprocessCfg(**asdict(preprocess)), is_train=False)(picture)
+    theirs = image_processor(preprocess)(picture, return_tensors="pt")["pixel_values"][0]
+    return ours * 127.5, theirs * 127.5
+
+
+def a_pixel_earlier(pair: tuple[torch.Tensor, torch.Tensor], size: tuple[int, int]) -> tuple[torch.Tensor, ...]:
+    """What both crops share where the processor's lies a pixel further to the left or to the top."""
+    ours, theirs = pair
+    along, kept = (2 if size[0] > size[1] else 1), ours.shape[-1] - 1
+    return ours.narrow(along, 0, kept), theirs.narrow(along, 1, kept)
+
+
+@pytest.mark.parametrize("excess", range(12))
+@pytest.mark.parametrize("wide", [True, False], ids=["wide", "tall"])
+def test_the_processor_crops_a_pixel_earlier_where_the_guide_says_so(excess: int, wide: bool) -> None:
+    """`excess` is by how much the longer side is above the crop once the picture is resized."""
+    size = (2 * (32 + excess), 64) if wide else (64, 2 * (32 + excess))
+    ours, theirs = both_ways(size, 32)
+    if excess in (3, 7, 11):
+        assert float((ours - theirs).abs().max()) > 50
+        ours, theirs = a_pixel_earlier((ours, theirs), size)
+    assert float((ours - theirs).abs().max()) < 1.01
+
+
+SIZES = {"640x427": True, "427x640": True, "107x80": True, "500x375": False, "226x570": False, "225x224": False}
+
+
+@pytest.mark.parametrize(("name", "earlier"), SIZES.items(), ids=SIZES)
+def test_other_pixels_differ_by_what_the_guide_says(name: str, earlier: bool) -> None:
+    width, height = map(int, name.split("x"))
+    pair = both_ways((width, height), 224)
+    ours, theirs = a_pixel_earlier(pair, (width, height)) if earlier else pair
+    off = (ours - theirs).abs()
+    assert float((off > 1.01).float().mean()) < 0.03
+    assert float(off.max()) < 30
+
+
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_huggingface(tiny_model("clip"), tmp_path / name)

@@ -90,9 +90,20 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a list": ("w.pt", lambda path: saved(path, [1, 2]), "holds a list, not a state_dict"),
     "a number among tensors": ("w.pt", lambda path: saved(path, {"a": 1.5}), "holds float under 'a'"),
     "no tensors": ("w.pt", lambda path: saved(path, {}), "holds no tensors"),
+    "a sparse tensor": (
+        "w.pt",
+        lambda path: saved(path, STATE | {"weight": STATE["weight"].to_sparse()}),
+        "holds a sparse tensor under 'weight', not a dense one: save its state_dict with",
+    ),
+    "a tensor without values": (
+        "w.pt",
+        lambda path: saved(path, STATE | {"bias": STATE["bias"].to("meta")}),
+        "holds a meta tensor under 'bias'",
+    ),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize(("name", "write", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused(tmp_path: Path, name: str, write: Callable[[Path], object], message: str) -> None:
     write(tmp_path / name)
@@ -107,6 +118,12 @@ MISFITS: dict[str, tuple[dict[str, Tensor], str]] = {
     "an unknown tensor": (STATE | {"x": torch.ones(1)}, "1 tensor is unknown to the architecture (x)"),
     "another shape": (STATE | {"bias": torch.zeros(3)}, "bias is (3,), not (2,)"),
     "not finite": (STATE | {"bias": torch.tensor([0.0, float("nan")])}, "tensor bias holds 1 values that are not"),
+    "beyond float32": (
+        STATE | {"bias": torch.full((2,), 1e300, dtype=torch.float64)},
+        "tensor bias holds 2 values that are not finite in float32",
+    ),
+    "whole numbers": (STATE | {"bias": torch.ones(2, dtype=torch.int8)}, "tensor bias is torch.int8; use float32"),
+    "truth values": (STATE | {"bias": torch.ones(2, dtype=torch.bool)}, "tensor bias is torch.bool; use float32"),
     "complex": (STATE | {"bias": torch.zeros(2, dtype=torch.complex64)}, "tensor bias is torch.complex64"),
 }
 
@@ -126,11 +143,18 @@ def test_many_misfits_are_counted_and_three_named() -> None:
         load_into(layer(), STATE | {f"x{number}": torch.ones(1) for number in range(5)}, "w.pt")
 
 
-def test_half_precision_is_loaded_as_float32() -> None:
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_other_precisions_are_loaded_as_float32(kind: torch.dtype) -> None:
     module = layer()
-    load_into(module, {name: value.half() for name, value in STATE.items()}, "w.pt")
+    load_into(module, {name: value.to(kind) for name, value in STATE.items()}, "w.pt")
     assert module.weight.dtype == torch.float32
     assert torch.equal(module.weight, STATE["weight"])
+
+
+def test_counters_are_whole_numbers() -> None:
+    norm = torch.nn.BatchNorm1d(2)
+    load_into(norm, norm.state_dict() | {"num_batches_tracked": torch.tensor(7)}, "w.pt")
+    assert int(norm.state_dict()["num_batches_tracked"]) == 7
 
 
 def test_a_custom_text_model_takes_the_older_layout() -> None:

@@ -71,7 +71,7 @@ def usual_preprocess(name: str) -> dict[str, Any]:
 
 def name_of(config: Mapping[str, Any]) -> str | None:
     """The built-in architecture that a `model_cfg` is, or None for one of the user's own."""
-    return _named(_meaning(config))
+    return _named(meaning(config))
 
 
 def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -82,6 +82,15 @@ def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
         for key in sorted({*ours, *theirs})
         if ours.get(key) != theirs.get(key)
     ]
+
+
+def meaning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a `model_cfg` is not open_clip's default, so that a later default changes nothing.
+
+    Equal for configs without `differences`.
+    """
+    usual = _flat({})
+    return {key: value for key, value in _flat(config).items() if value != usual.get(key)}
 
 
 def likely_architectures(state: Mapping[str, Tensor]) -> list[str]:
@@ -103,22 +112,17 @@ def _some(names: list[str]) -> str:
 
 
 def _same_but_activation(config: Mapping[str, Any], quick_gelu: bool) -> str | None:
-    return _named(_meaning(dict(config) | {"quick_gelu": quick_gelu}))
+    return _named(meaning(dict(config) | {"quick_gelu": quick_gelu}))
 
 
-def _named(meaning: Mapping[str, Any]) -> str | None:
-    return next((name for name in list_models() if _built_in(name) == meaning), None)
+def _named(meant: Mapping[str, Any]) -> str | None:
+    return next((name for name in list_models() if _built_in(name) == meant), None)
 
 
 @cache
 def _built_in(name: str) -> dict[str, Any]:
     """Kept, as each of more than a hundred is compared with."""
-    return _meaning(get_model_config(name))
-
-
-def _meaning(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Equal for configs without `differences`."""
-    return {key: value for key, value in _flat(config).items() if value is not None}
+    return meaning(get_model_config(name))
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,14 +31,14 @@ def assemble(
 
     `files` is the folder of the Hugging Face tokenizer and text tower's config. Raises WeightsInvalid.
     """
-    module = build_module(config, preprocess, files, seed)
+    module = build_module(config, preprocess, files, seed, source)
     if load is not None:
         load(module)
     return ClipModel(
         name=name,
         module=module.to(device),
         preprocess=preprocess_of(module),
-        tokenize=make_tokenizer(config, files),
+        tokenize=make_tokenizer(config, files, source),
         context_length=context_length_of(config),
         config=config,
         tokenizer_files=files if config["text_cfg"].get("hf_tokenizer_name") else None,

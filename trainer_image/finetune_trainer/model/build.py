@@ -20,6 +20,7 @@ from torch import nn
 from finetune_sdk.errors import WeightsInvalid
 from finetune_trainer.model.adapters import initialise_left_over
 from finetune_trainer.model.clip import Preprocess
+from finetune_trainer.model.config_files import checked_preprocess
 
 HERE = "."
 """`hf_model_name` of a text tower whose Hugging Face config lies in the model's own folder."""
@@ -27,12 +28,14 @@ _REACHING = ("attn_implementation", "_attn_implementation", "experts_implementat
 """Settings by which transformers fetches compiled code from the hub."""
 
 
-def build_module(config: dict[str, Any], preprocess: dict[str, Any], folder: Path | None, seed: int) -> nn.Module:
+def build_module(
+    config: dict[str, Any], preprocess: dict[str, Any], folder: Path | None, seed: int, source: str
+) -> nn.Module:
     """The module of an open_clip `model_cfg` in float32, in eval mode, randomly initialised from `seed`.
 
     `folder` holds the Hugging Face config.json of a text tower that has one.
     `preprocess` is attached as open_clip's factory does, its size taken from the image tower.
-    Raises WeightsInvalid where the config fits none of open_clip's classes.
+    Raises WeightsInvalid, naming `source`, where the config fits none of open_clip's classes.
     """
     arguments = deepcopy(config)
     text, vision = arguments["text_cfg"], arguments["vision_cfg"]
@@ -40,35 +43,42 @@ def build_module(config: dict[str, Any], preprocess: dict[str, Any], folder: Pat
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     if "hf_model_name" in text:
-        text |= {"hf_model_pretrained": False, "hf_model_name": str(checked_text_config(folder).parent)}
+        text |= {"hf_model_pretrained": False, "hf_model_name": str(checked_text_config(folder, source).parent)}
     kind = CoCa if custom_text and "multimodal_cfg" in arguments else CustomTextCLIP if custom_text else CLIP
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             module: nn.Module = kind(**arguments)
             initialise_left_over(module)
-    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise WeightsInvalid(f"the model config cannot be built by open_clip {kind.__name__}: {error}") from error
+    except Exception as error:  # what a wrong value raises depends on where three libraries first use it
+        why = str(error) or type(error).__name__
+        raise WeightsInvalid(f"{source}: model_cfg cannot be built by open_clip's {kind.__name__}: {why}") from error
     visual: Any = module.get_submodule("visual")
-    set_model_preprocess_cfg(module, merge_preprocess_dict(PreprocessCfg(), preprocess) | {"size": visual.image_size})
+    pictures = checked_preprocess(merge_preprocess_dict(PreprocessCfg(), preprocess), f"{source}: preprocess_cfg")
+    set_model_preprocess_cfg(module, pictures | {"size": visual.image_size})
     return module.float().eval()
 
 
-def checked_text_config(folder: Path | None) -> Path:
+def checked_text_config(folder: Path | None, source: str) -> Path:
     """The config.json of a Hugging Face text tower, once it is known to build without code of its own.
 
-    Raises WeightsInvalid: transformers would ask on standard input whether to run what the folder brings along.
+    Raises WeightsInvalid, naming `source`: transformers would ask on standard input whether to run what the folder
+    brings along.
     """
     path = (folder or Path(HERE)) / "config.json"
     if folder is None or not path.is_file():
-        raise WeightsInvalid("the text tower's config.json is missing: it must lie beside open_clip_config.json")
+        raise WeightsInvalid(f"{source}: the text tower's config.json is missing: put it beside the weights")
     config = read_json(path)
     family = config.get("model_type")
-    if family not in arch_dict:
-        raise WeightsInvalid(f"{path.name}: model_type {family!r} is not a text tower; {', '.join(arch_dict)} are")
+    if not isinstance(family, str) or family not in arch_dict:
+        raise WeightsInvalid(
+            f"{source}: {path.name}: model_type {family!r} is not a text tower; {', '.join(arch_dict)} are"
+        )
     reaching = [key for key in _REACHING if config.get(key) not in (None, "eager", "sdpa")]
     if reaching:
-        raise WeightsInvalid(f"{path.name}: {reaching[0]} may fetch code from the hub; remove it from the file")
+        raise WeightsInvalid(
+            f"{source}: {path.name}: {reaching[0]} may fetch code from the hub; remove it from the file"
+        )
     return path
 
 
@@ -84,24 +94,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def preprocess_of(module: nn.Module) -> Preprocess:
-    """What open_clip attached to the image tower, typed. Raises WeightsInvalid for a mode that evaluation lacks."""
+    """What `build_module` attached to the image tower, typed."""
     visual: Any = module.get_submodule("visual")
     config = PreprocessCfg(**visual.preprocess_cfg)
     height, width = config.input_size[1:]
-    if config.interpolation not in ("bicubic", "bilinear"):
-        raise WeightsInvalid(f"preprocess_cfg.interpolation is {config.interpolation!r}: use bicubic or bilinear")
-    if config.resize_mode not in ("shortest", "longest", "squash"):
-        raise WeightsInvalid(f"preprocess_cfg.resize_mode is {config.resize_mode!r}: use shortest, longest or squash")
-    mean, std = (tuple(float(part) for part in values) for values in (config.mean, config.std))
-    if len(mean) != 3 or len(std) != 3:
-        raise WeightsInvalid(f"preprocess_cfg holds {len(mean)} means and {len(std)} deviations: 3 channels are needed")
     return Preprocess(
         size=(int(height), int(width)),
-        mean=(mean[0], mean[1], mean[2]),
-        std=(std[0], std[1], std[2]),
+        mean=config.mean,
+        std=config.std,
         interpolation=config.interpolation,
         resize_mode=config.resize_mode,
-        fill_color=int(config.fill_color),
+        fill_color=config.fill_color,
     )
 
 

@@ -14,6 +14,7 @@ from finetune_trainer.model import hub
 from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.build import HERE, checked_text_config, read_json
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.config_files import checked_pretrained, positions_of
 from finetune_trainer.model.fetch import Stores, fetch, find_object
 from finetune_trainer.model.save import TEXT_FILES
 from finetune_trainer.model.weights import check_fit, read_weights
@@ -77,7 +78,7 @@ def image_trunk(spec: ImageTower, stores: Stores, cache_root: Path) -> Trunk:
     published: Any = timm.get_pretrained_cfg(spec.timm, allow_unregistered=True)
     defaults: dict[str, Any] = published.to_dict() if published is not None else {}
     if spec.uri is not None:
-        folder, file, source = _fetched(spec.uri, stores, cache_root)
+        folder, file, source = _fetched(spec.uri, "model.towers.image.uri", stores, cache_root)
     elif defaults.get("hf_hub_id"):
         folder = hub.fetch_folder(defaults["hf_hub_id"], "model.towers.image.timm", weights=True)
         file, source = folder / WEIGHTS, defaults["hf_hub_id"]
@@ -85,7 +86,8 @@ def image_trunk(spec: ImageTower, stores: Stores, cache_root: Path) -> Trunk:
         raise WeightsInvalid(f"model.towers.image: timm publishes no weights for {spec.timm}; set its uri")
     own = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     _check_architecture(own, name, source)
-    pretrained = defaults | (own.get("pretrained_cfg") or {})
+    said = checked_pretrained(own.get("pretrained_cfg") or {}, f"{source}: config.json: pretrained_cfg")
+    pretrained = defaults | said
     size = [int(side) for side in pretrained.get("input_size", (3, 224, 224))[1:]]
     config = {
         "image_size": size[0] if size[0] == size[1] else size,
@@ -100,23 +102,26 @@ def image_trunk(spec: ImageTower, stores: Stores, cache_root: Path) -> Trunk:
 def text_trunk(spec: TextTower, stores: Stores, cache_root: Path) -> Trunk:
     """The Hugging Face tower: config.json, model.safetensors and tokenizer of a folder, or of the hub."""
     if spec.uri is not None:
-        folder, file, source = _fetched(spec.uri, stores, cache_root)
+        field = "model.towers.text.uri"
+        folder, file, source = _fetched(spec.uri, field, stores, cache_root)
     else:
-        folder = hub.fetch_folder(spec.huggingface, "model.towers.text.huggingface", weights=True)
+        field = "model.towers.text.huggingface"
+        folder = hub.fetch_folder(spec.huggingface, field, weights=True)
         file, source = folder / WEIGHTS, spec.huggingface
-    config = read_json(checked_text_config(folder))
+    if not (folder / "config.json").is_file():
+        needed = f"config.json, {WEIGHTS} and the tokenizer's files"
+        raise WeightsInvalid(f"{field}: {source} brings no config.json: give the uri of a folder with {needed}")
+    config = read_json(checked_text_config(folder, source))
     family = config["model_type"]
     if family not in FAMILIES:
         raise WeightsInvalid(f"{source}: a {family!r} cannot be a text tower here; {', '.join(FAMILIES)} can")
-    # RoBERTa numbers positions from behind its padding's id.
-    first = int(config.get("pad_token_id", 1)) + 1 if family != "bert" else 0
     tower = {
         "hf_model_name": spec.huggingface if spec.uri is None else HERE,
         "hf_tokenizer_name": spec.huggingface if spec.uri is None else HERE,
         "hf_model_pretrained": False,
         "hf_pooler_type": "mean_pooler",
         "hf_proj_type": "linear",
-        "context_length": min(MAX_CONTEXT, int(config.get("max_position_embeddings", 512)) - first),
+        "context_length": min(MAX_CONTEXT, positions_of(config, f"{source}: config.json")),
     }
     return Trunk(tower, read_weights(file, source), source, folder=folder)
 
@@ -167,8 +172,11 @@ def _modern(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _fetched(uri: str, stores: Stores, cache_root: Path) -> tuple[Path, Path, str]:
-    """Local folder, weights file and name for messages, of a folder or of a weights file alone."""
+def _fetched(uri: str, field: str, stores: Stores, cache_root: Path) -> tuple[Path, Path, str]:
+    """Local folder, weights file and name for messages, of a folder or of a weights file alone.
+
+    Raises WeightsInvalid, naming `field`, for a folder without safetensors.
+    """
     found = find_object(uri, stores)
     if found is not None:
         folder = fetch(found[0], [found[1]], cache_root)
@@ -176,7 +184,10 @@ def _fetched(uri: str, stores: Stores, cache_root: Path) -> tuple[Path, Path, st
     store = stores(uri.rstrip("/"))
     entries = [entry for name in (*TEXT_FILES, WEIGHTS) if (entry := store.stat(name)) is not None]
     if WEIGHTS not in [entry.key for entry in entries]:
-        raise WeightsInvalid(f"{uri} holds no {WEIGHTS}: give a folder as on the hub, or the weights file itself")
+        raise WeightsInvalid(
+            f"{field}: {uri} holds no {WEIGHTS}: give a folder as on the hub, with its weights saved so by "
+            "safetensors.torch.save_file"
+        )
     folder = fetch(store, entries, cache_root)
     return folder, folder / WEIGHTS, store.uri_of(WEIGHTS)
 
@@ -185,10 +196,9 @@ def _check_architecture(own: dict[str, Any], name: str, source: str) -> None:
     architecture = str(own.get("architecture", name)).partition(".")[0]
     if architecture != name:
         raise WeightsInvalid(f"{source} is a {architecture}, and model.towers.image.timm says {name}: make them agree")
-    if own.get("model_args"):
-        raise WeightsInvalid(
-            f"{source}: config.json sets model_args {sorted(own['model_args'])}, which open_clip cannot pass on to timm"
-        )
+    if arguments := own.get("model_args"):
+        named = sorted(arguments) if isinstance(arguments, dict) else arguments
+        raise WeightsInvalid(f"{source}: config.json sets model_args {named}, which open_clip cannot pass on to timm")
 
 
 def _preprocess(pretrained: dict[str, Any]) -> dict[str, Any]:

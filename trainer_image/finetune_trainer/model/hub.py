@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import download_pretrained
 
@@ -51,20 +56,29 @@ def fetch_folder(repository: str, field: str, instead: str = OWN_FOLDER, *, weig
     """Config, tokenizer and (where asked for) weights of a hub repository.
 
     Errors name `field` and say what works `instead`.
-    Raises WeightsInvalid where the hub has no such repository, StorageUnavailable where the hub is out of reach.
+    Raises WeightsInvalid where the hub has no such repository, or has it without safetensors, StorageUnavailable where
+    the hub is out of reach.
     """
     online = is_online()
     names = [*TEXT_FILES, WEIGHTS] if weights else list(TEXT_FILES)
     try:
-        return Path(snapshot_download(repository, allow_patterns=names, local_files_only=not online))
+        folder = Path(snapshot_download(repository, allow_patterns=names, local_files_only=not online))
+        if weights and not (folder / WEIGHTS).is_file():  # nor says a snapshot of the cache what it lacks
+            hf_hub_download(repository, WEIGHTS, revision=folder.name, local_files_only=not online)
+        return folder
     except (RepositoryNotFoundError, GatedRepoError) as error:
         raise WeightsInvalid(
             f"{field}: the hub has no public repository {repository!r}; correct the name, or {instead}"
         ) from error
+    except RemoteEntryNotFoundError as error:
+        raise WeightsInvalid(
+            f"{field}: {repository!r} on the hub has no {WEIGHTS}, and its weights are read in no other form: "
+            f"save them so with safetensors.torch.save_file, beside the repository's other files, and {instead}"
+        ) from error
     except Exception as error:
         why = _reason(error) if online else "there is no network here"
         raise StorageUnavailable(
-            f"{field}: {repository!r} cannot be fetched ({why}) and is not in this machine's cache; {instead}"
+            f"{field}: {repository!r} cannot be fetched ({why}) and is not whole in this machine's cache; {instead}"
         ) from error
 
 

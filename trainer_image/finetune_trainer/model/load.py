@@ -21,6 +21,7 @@ from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.build import HERE, read_json
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.composed import compose
+from finetune_trainer.model.config_files import check_model_config, checked_preprocess
 from finetune_trainer.model.fetch import Stores, direct_entries, fetch, find_object, split_uri
 from finetune_trainer.model.save import CONFIG, TEXT_FILES
 from finetune_trainer.model.weights import REFUSED, SUFFIXES, load_into, read_weights
@@ -149,11 +150,13 @@ def _described(name: str | None, own: dict[str, Any] | None, uri: str) -> tuple[
     config = own.get("model_cfg")
     if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("vision_cfg", "text_cfg")):
         raise WeightsInvalid(f"{uri}: {CONFIG} has no model_cfg with vision_cfg and text_cfg")
+    check_model_config(config, f"{uri}: {CONFIG}: model_cfg")
+    preprocess = checked_preprocess(own.get("preprocess_cfg") or {}, f"{uri}: {CONFIG}: preprocess_cfg")
     if name is not None and (other := differences(config, architecture_config(name))):
         raise InvalidSpec(
             f"model.name: {name} is not what {uri} holds: its {'; '.join(other[:3])}; leave model.name out"
         )
-    return config, own.get("preprocess_cfg") or {}
+    return config, preprocess
 
 
 def _text_files(config: dict[str, Any], store: Store, cache_root: Path) -> Path | None:

@@ -2,7 +2,7 @@
 
 A weight W (out, in) becomes W + alpha / rank x up @ down, where `down` (rank, in) begins at random and `up` (out, rank)
 at 0, so that training begins at the base. W itself is frozen. A packed weight, of query, key and value on top of one
-another, is adapted as the three that it is.
+another, is adapted as the three that it is, and a 1x1 convolution in an MLP as the linear layer that it is.
 """
 
 from collections import Counter
@@ -26,15 +26,20 @@ _ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_pro
 """Parameters of attention that are no linear layer's."""
 _POOLS = ("attn_pool", "attnpool")
 """Attention behind the blocks."""
+_MLP = "mlp"
+"""What timm calls the MLP of a block; a 1x1 convolution elsewhere, such as a ResNet's, is none."""
 _INNER = ".parametrizations."
 
 
 class LowRank(nn.Module):
-    """The update of one weight: W (parts x out, in) to W + scale x up @ down, in float32 also under autocast."""
+    """The update of one weight: W (parts x out, in) to W + scale x up @ down, in float32 also under autocast.
+
+    W may be (out, in, 1, 1), of a convolution.
+    """
 
     def __init__(self, weight: Tensor, parts: int, spec: Lora, generator: torch.Generator) -> None:
         super().__init__()
-        rows, columns = weight.shape
+        rows, columns = weight.shape[:2]
         self.scale = spec.alpha / spec.rank
         # As torch draws a linear layer's weight, uniform in +-1 / sqrt(in); on the CPU, to be the same for any device.
         bound = columns**-0.5
@@ -71,7 +76,8 @@ def add_lora(model: ClipModel, spec: Lora, seed: int) -> str:
 def check_lora(model: ClipModel) -> dict[Tower, list[str]]:
     """The names of the weights to adapt, by tower: those in attention and MLPs that `freeze` left to train.
 
-    Raises InvalidSpec for a tower that is trained and has nothing to adapt, and where nothing is trained.
+    Raises InvalidSpec for a tower that is trained and has nothing to adapt, or does not tell its blocks, and where
+    nothing is trained.
     """
     places: dict[Tower, list[str]] = {tower: list(_adaptable(model, tower)) for tower in TOWERS}
     trained = Counter(tower_of(name) for name, value in model.module.named_parameters() if value.requires_grad)
@@ -132,19 +138,30 @@ def load_training_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _adaptable(model: ClipModel, tower: Tower) -> Iterator[str]:
     """Names of the weights in attention and MLPs that are trained."""
+    new = set(added_projections(model))
     named = model.module.named_parameters()
-    trained = {name for name, value in named if value.requires_grad and tower_of(name) == tower}
+    trained = {name for name, value in named if value.requires_grad and tower_of(name) == tower} - new
     if not trained:
         return
-    layers = tower_layers(model.module, tower)
-    new = set(added_projections(model))
+    try:
+        layers = tower_layers(model.module, tower)
+    except InvalidSpec as error:
+        raise InvalidSpec(
+            f"training.lora: the blocks of the {tower} tower of {model.name} cannot be told apart, nor what of it is "
+            f"attention and MLP: set training.freeze.{tower}.all: true, or leave lora out"
+        ) from error
     for owner, part in model.module.named_modules():
-        attributes = ("weight",) if isinstance(part, nn.Linear) else _ATTENTION_WEIGHTS
-        for attribute in attributes:
+        for attribute in ("weight",) if _is_linear(owner, part) else _ATTENTION_WEIGHTS:
             name = f"{owner}.{attribute}"
-            inside = name in trained and (1 <= layers.place[name] <= layers.blocks or _is_pool(name))
-            if inside and name not in new:
+            if name in trained and (1 <= layers.place[name] <= layers.blocks or _is_pool(name)):
                 yield name
+
+
+def _is_linear(owner: str, part: nn.Module) -> bool:
+    """Whether a module's weight is (out, in), or that with two sides of 1 in an MLP."""
+    if isinstance(part, nn.Conv2d):
+        return part.kernel_size == (1, 1) and part.groups == 1 and _MLP in owner.split(".")
+    return isinstance(part, nn.Linear)
 
 
 def _is_pool(name: str) -> bool:

@@ -49,7 +49,8 @@ def architecture_size(name: str) -> Size:
     config = architecture_config(name)
     whole = "hf_model_name" not in config["text_cfg"]
     with torch.device("meta"):
-        module = build_module(config if whole else _with_a_small_text_tower(config), usual_preprocess(name), None, 0)
+        built = config if whole else _with_a_small_text_tower(config)
+        module = build_module(built, usual_preprocess(name), None, 0, name)
     image_size, context = preprocess_of(module).size, context_length_of(config)
     counts = {"image": 0, "text": 0, "head": 0, "unused": 0}
     for place, parameter in module.named_parameters():

@@ -31,29 +31,41 @@ def context_length_of(config: dict[str, Any]) -> int:
     return int(config["text_cfg"].get("context_length", DEFAULT_CONTEXT_LENGTH))
 
 
-def make_tokenizer(config: dict[str, Any], source: Path | None) -> Tokenizer:
+def make_tokenizer(config: dict[str, Any], folder: Path | None, source: str) -> Tokenizer:
     """What open_clip.get_tokenizer gives for `local-dir:`, from the same classes.
 
-    `source` is the folder of a Hugging Face tokenizer; None will do where the config names none.
-    Raises WeightsInvalid where its files are missing, broken, or want code of their own to run.
+    `folder` is that of a Hugging Face tokenizer; None will do where the config names none.
+    Raises WeightsInvalid, naming `source`, where its files are missing, broken, or want code of their own to run, and
+    for options that no tokenizer has.
     """
     text = config["text_cfg"]
     length = context_length_of(config)
     options = dict(text.get("tokenizer_kwargs") or {})
     if not text.get("hf_tokenizer_name"):
-        return _own_tokenizer(length, json.dumps(options, sort_keys=True))
+        try:
+            return _own_tokenizer(length, json.dumps(options, sort_keys=True))
+        except Exception as error:  # a clean function by a wrong name, say, is an AssertionError
+            raise _bad_options(source, options, error) from error
     try:
         made = HFTokenizer(
-            str(source),
+            str(folder),
             context_length=length,
             tokenizer_mode=text.get("tokenizer_mode"),
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except AssertionError as error:
+        raise _bad_options(source, options, error) from error
+    except Exception as error:
         needed = "it needs tokenizer.json, or vocab.txt with tokenizer_config.json"
-        raise WeightsInvalid(f"no tokenizer can be read from {source}: {error}; {needed}") from error
+        raise WeightsInvalid(f"{source}: no tokenizer can be read from {folder}: {error}; {needed}") from error
     return SerialTokenizer(made)
+
+
+def _bad_options(source: str, options: dict[str, Any], error: Exception) -> WeightsInvalid:
+    return WeightsInvalid(
+        f"{source}: model_cfg.text_cfg.tokenizer_kwargs is {options}, of which open_clip makes no tokenizer: {error}"
+    )
 
 
 @cache

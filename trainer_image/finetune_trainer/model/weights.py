@@ -57,7 +57,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str, *, re
 
 
 def check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str, hint: str = "") -> None:
-    """Raise WeightsInvalid unless `given` has the names and shapes of `expected` and finite values.
+    """Raise WeightsInvalid unless `given` has the names and shapes of `expected`, and values as `check_values` wants.
 
     BatchNorm's counters may be missing: old checkpoints have none, and evaluation does not read them.
     """
@@ -77,17 +77,19 @@ def check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], sourc
     if any(parts):
         raise WeightsInvalid(f"{source} does not fit the model: {'; '.join(part for part in parts if part)}{hint}")
     for name in shared:
-        check_values(name, given[name], source)
+        if expected[name].is_floating_point():  # the rest are counters, which nothing computes with
+            check_values(name, given[name], source)
 
 
 def check_values(name: str, tensor: Tensor, source: str) -> None:
-    """Raise WeightsInvalid for values that no training starts from: complex, or not finite."""
-    if tensor.is_complex() or tensor.is_quantized:
+    """Raise WeightsInvalid for values that no training starts from: in no floating type, or not finite as float32."""
+    if not tensor.is_floating_point():
         raise WeightsInvalid(f"{source}: tensor {name} is {tensor.dtype}; use float32, float16 or bfloat16")
-    bad = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+    bad = int((~torch.isfinite(tensor.to(torch.float32))).sum())
     if bad:
         raise WeightsInvalid(
-            f"{source}: tensor {name} holds {bad} values that are not finite; the weights come from a diverged training"
+            f"{source}: tensor {name} holds {bad} values that are not finite in float32; "
+            "the weights come from a diverged training"
         )
 
 
@@ -159,12 +161,21 @@ def _state_dict(loaded: object, source: str) -> dict[str, Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise WeightsInvalid(f"{source} holds {type(value).__name__} under {name!r}, not a tensor: {_CONVERT}")
+        if kind := _lacks_values(value):
+            raise WeightsInvalid(f"{source} holds a {kind} tensor under {name!r}, not a dense one: {_CONVERT}")
     if not state:
         raise WeightsInvalid(f"{source} holds no tensors")
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def _lacks_values(tensor: Tensor) -> str | None:
+    """What a tensor is called that does not hold each of its values; None for one that does."""
+    if tensor.is_meta:
+        return "meta"
+    return None if tensor.layout is torch.strided else "sparse"
 
 
 def _converted(module: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ from finetune_trainer.model.clip import ClipModel, Preprocess
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.evaluate import ready_device
 from finetune_trainer.pipeline.hardware import device_memory
-from finetune_trainer.pipeline.vectors import Origin, Vectors
+from finetune_trainer.pipeline.vectors import Vectors, origin_of
 from finetune_trainer.pipeline.world import World
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Problem
@@ -150,8 +150,7 @@ def _vectors(
         progress.note(note)
     if not bool(made.isfinite().all()):
         raise WeightsInvalid("the model gives vectors that hold NaN or infinity: its weights are damaged, use others")
-    origin = Origin(kind=kind, model=model.name, pretrained=model.source, weights_digest=model.digest)
-    return Vectors(origin, judged.ids, made.numpy())
+    return Vectors(origin_of(model, kind), judged.ids, made.numpy())
 
 
 def _batches(preprocess: Preprocess, rows: Rows, judged: Judged, progress: Progress) -> Iterator[Tensor]:

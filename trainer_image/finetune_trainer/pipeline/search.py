@@ -10,6 +10,7 @@ from finetune_sdk.api.model import Model
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.bare import Text, open_pictures
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.identity import config_digest
 from finetune_trainer.pipeline.encode import encode_lines, encode_pictures, open_model
 from finetune_trainer.pipeline.hardware import device_memory
 from finetune_trainer.pipeline.vectors import AGAIN, ENDINGS, Vectors, read_vectors
@@ -59,6 +60,12 @@ def check_made_by(model: ClipModel, vectors: Vectors, shown: str) -> None:
         raise DataInvalid(
             f"WHERE: {shown} was made by another model, {origin.model} ({origin.pretrained}), "
             f"{vectors.rows.shape[1]} numbers each, not by {model.name} ({model.source}): "
+            f"give the former as --model, or {AGAIN}"
+        )
+    if origin.config_digest not in (None, config_digest(model)):
+        raise DataInvalid(
+            f"WHERE: {shown} was made by another model, {origin.model} ({origin.pretrained}): {model.name} "
+            f"({model.source}) has its weights, but another architecture, preprocessing or tokenizer: "
             f"give the former as --model, or {AGAIN}"
         )
 

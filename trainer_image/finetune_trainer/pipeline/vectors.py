@@ -21,6 +21,8 @@ from finetune_sdk.api.base import Schema
 from finetune_sdk.errors import DataInvalid
 from finetune_sdk.storage.file_errors import translate_file_error
 from finetune_trainer.data.places import Stores, nothing_at, parent_of
+from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.identity import config_digest
 
 ENDINGS = (".npy", ".parquet")
 METADATA = b"finetune"
@@ -37,6 +39,19 @@ class Origin(Schema):
     pretrained: str
     weights_digest: str
     """Of the model's weights: equal models have equal ones, wherever they lie."""
+    config_digest: str | None = None
+    """Of its architecture, preprocessing and tokenizer. None in files from before it was written."""
+
+
+def origin_of(model: ClipModel, kind: Literal["pictures", "texts"]) -> Origin:
+    """What is written beside vectors that `model` made."""
+    return Origin(
+        kind=kind,
+        model=model.name,
+        pretrained=model.source,
+        weights_digest=model.digest,
+        config_digest=config_digest(model),
+    )
 
 
 class Ids(Origin):
