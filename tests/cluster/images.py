@@ -75,8 +75,11 @@ def build(image: str) -> str:
 
 
 def prune() -> None:
-    """Remove what no image of now is made of: each change of code or packages leaves up to some gigabytes."""
-    run("buildah", "rmi", "--prune")
+    """Remove what no image of now is made of: each change of code or packages leaves up to some gigabytes.
+
+    What a build that was killed, or is under way, holds stays: buildah tells so as an error, after it removed the rest.
+    """
+    subprocess.run(["buildah", "rmi", "--prune"], capture_output=True, check=False)
 
 
 def _bud(image: str, context: Path, dockerfile: Path, arguments: Sequence[str], *more: str) -> str:
