@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from finetune_sdk.api.base import Schema
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
-from finetune_sdk.cli.models import load_catalogue
+from finetune_sdk.cli.models import load_catalogue, some_pairs
 from finetune_sdk.cli.places import uri_of
 from finetune_sdk.errors import UsageError
 from finetune_sdk.uri import uri_to_path
@@ -24,8 +24,6 @@ MODEL_HELP = (
     "or open_clip's architecture and tag, as ViT-B-32-quickgelu:openai"
 )
 """What `model_of` takes."""
-SHOWN = 4
-"""Pairs of architecture and tag that a message lists."""
 
 format_option: Callable[[Command], Command] = click.option(
     "--format", "kind", default="auto", show_default=True, help="The format of the data."
@@ -123,8 +121,7 @@ def _check_no_architecture(typed: str, option: str) -> None:
     if entry is None:
         return
     pairs = [f"{typed}:{tag}" for tag in entry["tags"]]
-    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-    told = f"write ARCHITECTURE:TAG, as {', '.join(pairs[:SHOWN])}{more}" if pairs else "no weights of it are published"
+    told = f"write ARCHITECTURE:TAG, as {some_pairs(pairs)}" if pairs else "no weights of it are published"
     raise UsageError(f"{option} {typed}: there is no such file or folder, and for the architecture {told}")
 
 

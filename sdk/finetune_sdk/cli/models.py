@@ -14,6 +14,8 @@ TRAINING_BYTES = 18
 """For each parameter: weight, gradient and AdamW's two averages in float32, and the weight once more in bfloat16."""
 UNUSED_BYTES = 4
 """For each parameter that is loaded and not trained."""
+SHOWN = 4
+"""Pairs of architecture and tag that a message lists."""
 HEADINGS = ("ARCHITECTURE", "IMAGE", "TEXT", "PIXELS", "TOKENS", "MEMORY", "EXPORTS", "TAGS")
 
 Entry = dict[str, Any]
@@ -55,6 +57,12 @@ def meant(name: str, entries: Sequence[Entry]) -> str:
 
     near = get_close_matches(name, [entry["name"] for entry in entries], n=3, cutoff=0.4)
     return f"did you mean {' or '.join(near)}?" if near else "`finetune models` lists them"
+
+
+def some_pairs(pairs: Sequence[str]) -> str:
+    """The first few of 'ARCHITECTURE:TAG', and how many more there are."""
+    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
+    return f"{', '.join(pairs[:SHOWN])}{more}"
 
 
 def memory_bytes(entry: Entry, batch: int) -> int | None:

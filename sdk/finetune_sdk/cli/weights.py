@@ -6,12 +6,9 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from finetune_sdk.api.types import Uri
-from finetune_sdk.cli.models import load_catalogue, meant
+from finetune_sdk.cli.models import load_catalogue, meant, some_pairs
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
-
-SHOWN = 4
-"""Names that a message lists."""
 
 
 @click.group()
@@ -54,8 +51,7 @@ def parse_model(typed: str) -> tuple[str, str]:
     pairs = [
         f"{entry['name']}:{known}" for entry in entries for known in entry["tags"] if word in (entry["name"], known)
     ]
-    more = f" and {len(pairs) - SHOWN} more" if len(pairs) > SHOWN else ""
-    told = f"such as {', '.join(pairs[:SHOWN])}{more}" if pairs else meant(name, entries)
+    told = f"such as {some_pairs(pairs)}" if pairs else meant(name, entries)
     raise UsageError(f"{typed!r} is not ARCHITECTURE:TAG: {told}")
 
 

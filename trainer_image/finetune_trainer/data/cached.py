@@ -51,8 +51,8 @@ def folders_of(
     cache_root: Path, spec: DataSource, preprocess: Preprocess, parts: Parts, fingerprint: str
 ) -> Mapping[Form, Path]:
     """Where each form of a source is kept."""
-    state = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]
-    return {form: cache_root / "data" / f"{_asked(spec, preprocess, parts, form)[:24]}-{state}" for form in FORMS}
+    asked = {form: _asked(spec, preprocess, parts, form) for form in FORMS}
+    return {form: cache_root / "data" / f"{asked[form][:24]}-{fingerprint[:16]}" for form in FORMS}
 
 
 def keep(index: Index, pixels: StoredPixels, folder: Path) -> Prepared:

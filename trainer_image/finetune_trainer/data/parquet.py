@@ -17,7 +17,7 @@ from finetune_sdk.storage import Entry
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on, text_of
 from finetune_trainer.data.files import files_of, split_of
-from finetune_trainer.data.places import Place, fingerprint, list_places, resolve
+from finetune_trainer.data.places import Place, fingerprint, in_order, list_places, resolve
 from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
 from finetune_trainer.data.said import Said, folder_of, join, named, row_alone, rows_of, say, wanted
 from finetune_trainer.data.seekable import open_seekable
@@ -67,8 +67,7 @@ def open_rows(source: Source) -> Rows:
     mixed = [file for file, one in zip(files, held, strict=False) if one != "bytes"]
     beside = list_places(_named_in(source, mixed, fields), source.stores)
     own = [(source.store.uri, file) for file in files]
-    own += sorted(((place.folder, found) for place, found in beside.items()), key=lambda item: (item[0], item[1].key))
-    return Rows(read, None, fingerprint(own), where, notes, dict(named(fields)))
+    return Rows(read, None, fingerprint([*own, *in_order(beside)]), where, notes, dict(named(fields)))
 
 
 def says(source: Source, file: Entry, fields: Fields, where: Where, *, paths_alone: bool = False) -> Iterator[Said]:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -124,6 +124,11 @@ def list_places(places: Iterable[Place], stores: Stores) -> dict[Place, Entry]:
         entries = filter(None, (_entry(store, key) for key in keys)) if is_local else _in_bucket(store, keys)
         found |= {Place(folder, entry.key): entry for entry in entries}
     return found
+
+
+def in_order(found: Mapping[Place, Entry]) -> list[tuple[str, Entry]]:
+    """What `list_places` found, as `fingerprint` takes it: the same whatever order it was found in."""
+    return sorted(((place.folder, entry) for place, entry in found.items()), key=lambda item: (item[0], item[1].key))
 
 
 @dataclass

@@ -9,6 +9,7 @@ from finetune_trainer.data.places import (
     LARGEST_FILE,
     Place,
     fingerprint,
+    in_order,
     list_places,
     parent_of,
     read_picture,
@@ -96,9 +97,8 @@ def rows_of(
         for one, place in zip(said, places, strict=True):
             yield _row(source, one, place, known)
 
-    listed = sorted(((place.folder, found) for place, found in known.items()), key=lambda item: (item[0], item[1].key))
     own = [(source.store.uri, entry) for entry in files]
-    return Rows(read, len(said), fingerprint([*own, *listed]), where, notes, dict(named(fields or {})))
+    return Rows(read, len(said), fingerprint([*own, *in_order(known)]), where, notes, dict(named(fields or {})))
 
 
 def named(fields: Fields) -> Iterator[tuple[str, str]]:
