@@ -191,3 +191,8 @@ def test_where_links_are_unknown_creation_still_holds(store: Store, monkeypatch:
     assert store.write_if("owner.json", b"first", None) is not None
     assert store.write_if("owner.json", b"second", None) is None
     assert store.read("owner.json") == b"first"
+
+
+def test_a_folder_with_a_name_too_long_to_exist_holds_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ObjectNotFound, match="nor does its folder"):
+        open_store(path_to_uri(tmp_path)).read("x" * 300 + "/a.jpg")

@@ -209,9 +209,16 @@ def _translated(path: Path, *, writing: bool) -> Iterator[None]:
 
 def _translate(error: OSError, path: Path, *, writing: bool) -> FinetuneError:
     translated = translate_file_error(error, path_to_uri(path), writing=writing)
-    if not writing and isinstance(translated, ObjectNotFound) and not path.parent.exists():
+    if not writing and isinstance(translated, ObjectNotFound) and not _exists(path.parent):
         return ObjectNotFound(f"{translated}, nor does its folder")
     return translated
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # its name is longer than any can be
+        return False
 
 
 def _write_all(stream: BinaryIO, data: bytes) -> None:

@@ -1,6 +1,5 @@
 """Where pictures and tables lie: URIs, the stores that open them, and what a listing of them says."""
 
-import errno
 import hashlib
 import json
 import posixpath
@@ -188,10 +187,6 @@ def _entry(store: Store, key: str) -> Entry | None:
     try:
         return store.stat(key)
     except ObjectNotFound:
-        return None
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
         return None
 
 
