@@ -91,7 +91,8 @@ def make_split(folder: Path, preprocess: Preprocess) -> Split:
     with PixelWriter(folder / "pixels", preprocess, whole=True) as writer:
         for number in range(N_PICTURES):
             noise = Picture.fromarray(draw.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-            writer.add(noise.resize((640, 480), Picture.Resampling.BICUBIC))
+            picture = noise.resize((640, 480), Picture.Resampling.BICUBIC)
+            writer.append(writer.make(np.array(picture), None))
             name = f"{number}.png"
             images.append(Image(name, name, (f"a noisy picture, number {number}",), name, name, number))
         pixels = writer.close()

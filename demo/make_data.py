@@ -177,7 +177,7 @@ def _encode(data: bytes) -> bytes:
 
 
 def _hash(picture: bytes) -> int:
-    return dhash(Image.open(io.BytesIO(picture)).convert("RGB"))
+    return dhash(np.array(Image.open(io.BytesIO(picture)).convert("RGB")))
 
 
 def main() -> None:

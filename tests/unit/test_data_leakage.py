@@ -44,9 +44,9 @@ def test_flat_pictures_leak_only_by_bytes_or_pixels() -> None:
 
 def test_a_resized_or_recompressed_copy_is_near_and_another_picture_is_not(tmp_path: Path) -> None:
     pictures = [Pictures.open(picture.path).convert("RGB") for picture in make_pictures(tmp_path, 60)]
-    test = [image(f"t{index}", dhash=dhash(picture)) for index, picture in enumerate(pictures)]
+    test = [image(f"t{index}", dhash=dhash(np.array(picture))) for index, picture in enumerate(pictures)]
     copies = [picture.resize((140, 105), Pictures.Resampling.BICUBIC) for picture in pictures[:20]]
-    train = [image(f"c{index}", dhash=dhash(copy)) for index, copy in enumerate(copies)]
+    train = [image(f"c{index}", dhash=dhash(np.array(copy))) for index, copy in enumerate(copies)]
     assert set(kinds(train, test)) == set(range(20))
     assert kinds(test[:30], test[30:]) == {}
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pictures
 
 from finetune_sdk.errors import DataInvalid
-from finetune_trainer.data.hashing import dhash, near_pairs, tells
+from finetune_trainer.data.hashing import dhash, grey_cells, near_pairs, tells
 from finetune_trainer.data.splitting import (
     carve_validation,
     choose,
@@ -140,10 +141,15 @@ def test_banding_finds_what_comparing_all_pairs_finds() -> None:
 
 
 def test_a_difference_hash_reads_rows_from_the_left() -> None:
-    from PIL import Image as Pictures
-
-    ramp = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (80, 1))
-    picture = Pictures.fromarray(ramp).convert("RGB")
-    assert dhash(picture) == 2**64 - 1
-    assert dhash(picture.transpose(Pictures.Transpose.FLIP_LEFT_RIGHT)) == 0
+    ramp = np.tile(np.linspace(0, 255, 90).astype(np.uint8)[None, :, None], (80, 1, 3))
+    assert dhash(ramp) == 2**64 - 1
+    assert dhash(ramp[:, ::-1]) == 0
     assert not tells(np.array([0, 2**64 - 1, 0x1FF], np.uint64)).any()
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1, 1), (9, 8), (3, 500), (500, 3), (61, 47), (40, 5000)])
+def test_the_cells_of_a_difference_hash_are_pillows_box_averages(size: tuple[int, int]) -> None:
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 12, 3), np.uint8)
+    picture = Pictures.fromarray(coarse).resize(size, Pictures.Resampling.BICUBIC)
+    theirs = np.asarray(picture.convert("L").resize((9, 8), Pictures.Resampling.BOX)).astype(int)
+    assert np.abs(grey_cells(np.array(picture), 8, 9) - theirs).max() <= 1

@@ -33,7 +33,7 @@ def emoji(name: str, split: str) -> set[str]:
 
 def hashes(name: str, split: str) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
     pictures = [data for member, data in members(name, split).items() if member.endswith(".webp")]
-    found = np.array([dhash(Image.open(io.BytesIO(data)).convert("RGB")) for data in pictures], np.uint64)
+    found = np.array([dhash(np.array(Image.open(io.BytesIO(data)).convert("RGB"))) for data in pictures], np.uint64)
     return np.unique(found[tells(found)])
 
 

@@ -24,6 +24,7 @@ from finetune_trainer.data.processes import start_server
 from finetune_trainer.data.stored import open_pixels
 from finetune_trainer.data.types import Form, Image, Split
 from finetune_trainer.model.clip import Preprocess
+from tests.support.splits import add
 
 INPUT = Preprocess((32, 32), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "shortest")
 COUNT, BATCH, WORKERS = 40, 16, 2
@@ -52,7 +53,7 @@ def a_split(folder: Path, form: Form = "raw") -> Split:
     with PixelWriter(folder, INPUT, whole=True, form=form) as writer:
         for number in range(COUNT):
             coarse = Pictures.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-            writer.add(coarse.resize((80, 60 + number)), evaluation=False)
+            add(writer, coarse.resize((80, 60 + number)), evaluation=False)
             images.append(Image(f"row {number}", str(number), (f"caption {number}",), "", "", number))
         pixels = writer.close()
     order = range(COUNT - 1, -1, -1)  # a choice of the pictures in another order, as a run's splits are

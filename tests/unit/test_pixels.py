@@ -21,6 +21,7 @@ from finetune_trainer.data.pixels import PixelWriter, cache_error
 from finetune_trainer.data.stored import INDEX, PixelsUnusable, open_pixels
 from finetune_trainer.data.types import BadRow
 from finetune_trainer.model.clip import Preprocess
+from tests.support.splits import add
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PLAIN = Preprocess((32, 32), MEAN, STD, "bicubic", "shortest")
@@ -55,7 +56,7 @@ def test_cached_evaluation_pixels_have_the_bits_of_open_clips_preprocessing(
     pictures = [picture(*shape, seed=seed) for seed, shape in enumerate(SHAPES) if min(shape) * 32 > max(shape)]
     with PixelWriter(tmp_path, preprocess, whole=False) as writer:
         for each in pictures:
-            writer.add(each)
+            add(writer, each)
         cache = writer.close()
     ours = normalise(torch.tensor(np.stack([cache.evaluation(index) for index in range(len(cache))])), preprocess)
     assert torch.equal(ours, torch.stack([theirs(each) for each in pictures]))
@@ -65,7 +66,7 @@ def test_cached_evaluation_pixels_have_the_bits_of_open_clips_preprocessing(
 def test_other_colour_modes_are_resized_before_they_are_converted_as_open_clip_does(mode: str, tmp_path: Path) -> None:
     image = picture(50, 40).convert(mode)
     with PixelWriter(tmp_path, PLAIN, whole=False) as writer:
-        writer.add(image)
+        add(writer, image)
         ours = normalise(torch.tensor(writer.close().evaluation(0))[None], PLAIN)[0]
     theirs = image_transform_v2(PreprocessCfg(PLAIN.size, "RGB", MEAN, STD), is_train=False)
     assert torch.equal(ours, theirs(image))
@@ -88,38 +89,40 @@ WHOLES = {
 @pytest.mark.parametrize(("size", "kept"), WHOLES.values(), ids=WHOLES)
 def test_whole_pictures_for_training(size: tuple[int, int], kept: tuple[int, int], tmp_path: Path) -> None:
     with PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(picture(*size))
+        add(writer, picture(*size))
         assert writer.close().whole(0).shape == (*kept, 3)
 
 
 def test_a_small_whole_picture_is_unchanged_and_a_long_one_is_its_centre(tmp_path: Path) -> None:
     small, long = picture(20, 30), picture(61, 20)
     with PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(small)
-        writer.add(long)
+        add(writer, small)
+        add(writer, long)
         cache = writer.close()
     assert np.array_equal(cache.whole(0), np.asarray(small))
     assert np.array_equal(cache.whole(1), np.asarray(long)[:, 10:50])
 
 
 def test_a_subset_renumbers_and_parts_left_out_are_refused(tmp_path: Path) -> None:
-    with PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(picture(40, 40, seed=1), whole=False)
-        writer.add(picture(40, 50, seed=2), evaluation=False)
-        writer.add(picture(50, 40, seed=3))
+    with PixelWriter(tmp_path / "both", PLAIN, whole=True) as writer:
+        add(writer, picture(40, 50, seed=2), evaluation=False)
+        add(writer, picture(50, 40, seed=3))
         cache = writer.close()
-    chosen = cache.subset([2, 1])
-    assert (len(cache), len(chosen)) == (3, 2)
-    assert np.array_equal(chosen.evaluation(0), cache.evaluation(2))
-    assert np.array_equal(chosen.whole(1), cache.whole(1))
-    for read, index in ((cache.whole, 0), (chosen.evaluation, 1), (cache.evaluation, 3)):
+    with PixelWriter(tmp_path / "tested", PLAIN, whole=False) as writer:
+        add(writer, picture(40, 40))
+        tested = writer.close()
+    chosen = cache.subset([1, 0])
+    assert (len(cache), len(chosen)) == (2, 2)
+    assert np.array_equal(chosen.evaluation(0), cache.evaluation(1))
+    assert np.array_equal(chosen.whole(1), cache.whole(0))
+    for read, index in ((tested.whole, 0), (chosen.evaluation, 1), (cache.evaluation, 2)):
         with pytest.raises(IndexError):
             read(index)
 
 
 def test_pixels_cannot_be_changed(tmp_path: Path) -> None:
     with PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(picture(40, 40))
+        add(writer, picture(40, 40))
         cache = writer.close()
     with pytest.raises(ValueError, match="read-only"):
         cache.evaluation(0)[0] = 0
@@ -132,14 +135,14 @@ def test_an_empty_cache_opens(tmp_path: Path) -> None:
 def test_a_picture_too_thin_to_resize_is_a_bad_row_and_the_next_goes_on(tmp_path: Path) -> None:
     with PixelWriter(tmp_path, INPUTS["longest, padded with grey"], whole=True) as writer:
         with pytest.raises(BadRow, match="1 x 500 pixels"):
-            writer.add(picture(1, 500))
-        assert writer.add(picture(9, 9)) == 0
+            add(writer, picture(1, 500))
+        assert add(writer, picture(9, 9)) == 0
         assert len(writer.close()) == 1
 
 
 def test_a_picture_that_would_be_blown_up_beyond_memory_is_a_bad_row(tmp_path: Path) -> None:
     with pytest.raises(BadRow, match="40000 x 1"), PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(picture(40_000, 1))
+        add(writer, picture(40_000, 1))
 
 
 def test_a_cache_for_another_input_is_not_opened(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_cache_is_not_opened(damage: Callable[[Path], object], tmp_path: Path) -> None:
     with PixelWriter(tmp_path, PLAIN, whole=True) as writer:
-        writer.add(picture(40, 40))
+        add(writer, picture(40, 40))
         writer.close()
     open_pixels(tmp_path, PLAIN)
     damage(tmp_path)
@@ -184,11 +187,11 @@ def test_a_killed_writer_leaves_nothing_valid_and_the_next_one_frees_its_space(t
     script = """
         import os, signal, sys
         from pathlib import Path
-        from PIL import Image
+        import numpy as np
         from finetune_trainer.data.pixels import PixelWriter
         from finetune_trainer.model.clip import Preprocess
         writer = PixelWriter(Path(sys.argv[1]), Preprocess((32, 32), (0,) * 3, (1,) * 3, "bicubic", "shortest"), True)
-        for _ in range(1000): writer.add(Image.new("RGB", (40, 40)))
+        for _ in range(1000): writer.append(writer.make(np.zeros((40, 40, 3), np.uint8), None))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script), str(tmp_path)], check=False)
@@ -203,8 +206,8 @@ def test_a_killed_writer_leaves_nothing_valid_and_the_next_one_frees_its_space(t
 
 def test_two_writers_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     first, second = (PixelWriter(tmp_path, PLAIN, whole=False) for _ in range(2))
-    first.add(picture(40, 40, seed=1))
-    second.add(picture(40, 40, seed=1))
+    add(first, picture(40, 40, seed=1))
+    add(second, picture(40, 40, seed=1))
     mine, other = first.close(), second.close()
     assert mine.digest == other.digest
     assert np.array_equal(mine.evaluation(0), other.evaluation(0))
@@ -216,7 +219,7 @@ def test_an_error_in_mid_writing_leaves_an_empty_folder(tmp_path: Path) -> None:
 
     def write() -> None:
         with PixelWriter(tmp_path, PLAIN, whole=False) as writer:
-            writer.add(picture(40, 40))
+            add(writer, picture(40, 40))
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -229,15 +232,15 @@ def test_a_full_disk_is_a_typed_refusal_that_leaves_nothing(tmp_path: Path) -> N
     script = """
         import resource, signal, sys
         from pathlib import Path
-        from PIL import Image
+        import numpy as np
         from finetune_sdk.errors import StorageUnavailable
         from finetune_trainer.data.pixels import PixelWriter
         from finetune_trainer.model.clip import Preprocess
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-        writer = PixelWriter(Path(sys.argv[1]), Preprocess((32, 32), (0,) * 3, (1,) * 3, "bicubic", "shortest"), False)
+        writer = PixelWriter(Path(sys.argv[1]), Preprocess((32, 32), (0,) * 3, (1,) * 3, "bicubic", "shortest"), True)
         try:
-            for _ in range(1000): writer.add(Image.new("RGB", (40, 40)))
+            for _ in range(1000): writer.append(writer.make(np.zeros((40, 40, 3), np.uint8), None))
         except StorageUnavailable as error:
             print(error)
     """

@@ -22,6 +22,7 @@ from finetune_trainer.pipeline.data import form_notes
 from finetune_trainer.progress import Silent
 from tests.support.pictures import make_pictures, write_folder
 from tests.support.preparing import PREPROCESS, Told, source
+from tests.support.splits import add
 
 BOTH = Parts(evaluation=True, whole=True)
 EVALUATION_BYTES, WHOLE_BYTES = 32 * 32 * 3, 37 * 49 * 3
@@ -53,7 +54,7 @@ def keep(folder: Path, room: Room, count: int = 4, expected: int | None = None, 
     with RoomyWriter(folders(folder), PREPROCESS, parts, room, expected, told) as writer:
         for seed in range(count):
             rgb = smooth(seed)
-            assert writer.append(writer.make(rgb, np.array(rgb))) == seed
+            assert writer.append(writer.make(np.array(rgb), rgb)) == seed
         return Kept(writer.close(), told.notes)
 
 
@@ -143,15 +144,14 @@ def test_an_earlier_attempts_form_stays_whatever_the_disk(tmp_path: Path) -> Non
 
 def test_a_jpeg_cache_reads_subsets_and_left_out_parts(tmp_path: Path) -> None:
     with PixelWriter(tmp_path, PREPROCESS, whole=True, form="jpeg") as writer:
-        writer.add(smooth(0), whole=False)
-        writer.add(smooth(1), evaluation=False)
-        writer.add(smooth(2))
+        add(writer, smooth(1), evaluation=False)
+        add(writer, smooth(2))
         pixels = writer.close()
-    chosen = pixels.subset([2, 1])
-    assert np.array_equal(chosen.whole(0), pixels.whole(2))
-    assert np.array_equal(chosen.whole(1), pixels.whole(1))
+    chosen = pixels.subset([1, 0])
+    assert np.array_equal(chosen.whole(0), pixels.whole(1))
+    assert np.array_equal(chosen.whole(1), pixels.whole(0))
     assert chosen.pixel_bytes == EVALUATION_BYTES + 2 * WHOLE_BYTES
-    for read, index in ((pixels.whole, 0), (chosen.evaluation, 1)):
+    for read, index in ((pixels.whole, 2), (chosen.evaluation, 1)):
         with pytest.raises(IndexError):
             read(index)
     with pytest.raises(ValueError, match="read-only"):
@@ -184,7 +184,7 @@ def test_a_disk_that_fills_while_pictures_turn_to_jpeg_is_told_and_leaves_nothin
         raise OSError(28, os.strerror(28))
 
     writer = PixelWriter(tmp_path / "one", PREPROCESS, whole=True)
-    writer.add(smooth(0))
+    add(writer, smooth(0))
     monkeypatch.setattr("finetune_trainer.data.pixels.encode_jpeg", full)
     with pytest.raises(StorageUnavailable, match=f"{tmp_path / 'other'} is full: free space there, or set FINETUNE"):
         writer.as_jpeg(tmp_path / "other")

@@ -26,7 +26,7 @@ from finetune_trainer.data.types import Form, Image, Split
 from finetune_trainer.model.clip import Preprocess
 from finetune_trainer.records import Problem
 
-VERSION = 2
+VERSION = 3
 """Of what is cached; a change of anything that decides it counts one up."""
 INDEX = "index.json"
 FORMS: tuple[Form, ...] = ("raw", "jpeg")

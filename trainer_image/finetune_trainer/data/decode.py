@@ -5,11 +5,14 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from finetune_trainer.data.jpeg import DamagedJpeg, decode_jpeg
 from finetune_trainer.data.types import BadRow
 
 MOST_PIXELS: Final = 89_478_485
@@ -41,6 +44,28 @@ def decode(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     The size is checked before pixels are decoded. Raises BadRow: empty-image, not-an-image, huge-image, broken-image.
     Call it inside `quiet_pillow`.
     """
+    image = _open(data)
+    with _told_as_broken():
+        oddities = _oddities(image)
+        return _loaded(image), oddities
+
+
+def decode_pixels(data: bytes) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """(height, width, 3): the pixels that `decode` gives, by a quicker way for JPEG, and the oddities.
+
+    Raises BadRow as `decode`.
+    """
+    image = _open(data)
+    with _told_as_broken():
+        oddities = _oddities(image)
+        if image.format == "JPEG" and image.mode == "RGB":
+            with suppress(DamagedJpeg):  # Pillow says what is wrong, or reads it all the same
+                return decode_jpeg(data, image.height, image.width), oddities
+        return np.array(_loaded(image)), oddities
+
+
+def _open(data: bytes) -> Image.Image:
+    """The header is read, and the size checked."""
     if not data:
         raise BadRow("empty-image", "the file has no bytes")
     try:
@@ -54,10 +79,18 @@ def decode(data: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     if image.width * image.height > MOST_PIXELS:
         size = f"{image.width} x {image.height} pixels"
         raise BadRow("huge-image", f"{size}; at most {MOST_PIXELS:,} in all are read: make it smaller")
+    return image
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@contextmanager
+def _told_as_broken() -> Iterator[None]:
     try:
-        oddities = _oddities(image)
-        image.load()
-        return (image if image.mode == "RGB" else image.convert("RGB")), oddities
+        yield
     except UNREADABLE as error:
         raise BadRow("broken-image", _reason(error)) from None
 

@@ -1,10 +1,10 @@
 """What makes two pictures the same: their bytes, their pixels, or a difference hash at most 4 bits away."""
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pictures
 
 NEAR = 4
 """Bits of 64 in which the hashes of near duplicates may differ."""
@@ -13,6 +13,10 @@ FLAT_BITS = 10
 nothing. Two such hashes may lie within 4 bits of each other by chance."""
 BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
 """(shift, width): of five bands of 64 bits at least one is equal where at most 4 bits differ."""
+CELLS = (8, 9)
+"""Rows and columns of the picture that is hashed."""
+LUMA = np.array([299, 587, 114], np.int64)
+"""Of red, green and blue, in thousandths (ITU-R BT.601)."""
 AT_ONCE = 1 << 22
 """Pairs compared at once; 8 bytes each."""
 
@@ -30,10 +34,39 @@ def pixels_digest(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def dhash(rgb: Pictures.Image) -> int:
-    """64 bits: in a grey picture of 9 x 8, whether each pixel is darker than its right neighbour, row by row."""
-    grey = np.asarray(rgb.convert("L").resize((9, 8), Pictures.Resampling.BOX))
+def dhash(pixels: NDArray[np.uint8]) -> int:
+    """64 bits of (height, width, 3) RGB pixels: in a grey picture of 9 x 8, whether each pixel is darker than its right
+    neighbour, row by row."""
+    grey = grey_cells(pixels, *CELLS)
     return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")
+
+
+def grey_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.int64]:
+    """(rows, columns): the grey value of each cell of a picture, 0 to 255, rounded. As Pillow's `convert("L")` and
+    `resize` with BOX, which rounds in between, in a fifth of the time: pixels are added up where they lie."""
+    if pixels.shape[0] < rows:
+        pixels = pixels[_centres(pixels.shape[0], rows)]
+    if pixels.shape[1] < columns:
+        pixels = pixels[:, _centres(pixels.shape[1], columns)]
+    height, width = pixels.shape[:2]
+    tops, lefts = _edges(height, rows), _edges(width, columns)
+    wide = np.uint16 if -(-height // rows) * 255 < 1 << 16 else np.uint32
+    lines = pixels.reshape(height, -1)
+    down = np.stack([np.add.reduce(lines[top:end], axis=0, dtype=wide) for top, end in pairwise(tops)])
+    grey = down.reshape(rows, width, 3) @ LUMA
+    sums = np.add.reduceat(grey, lefts[:-1], axis=1)
+    cells: NDArray[np.int64] = np.rint(sums / (np.outer(np.diff(tops), np.diff(lefts)) * LUMA.sum())).astype(np.int64)
+    return cells
+
+
+def _edges(length: int, cells: int) -> NDArray[np.int64]:
+    """(cells + 1,) where cells of about equal length begin, and the end."""
+    return (2 * np.arange(cells + 1) * length + cells) // (2 * cells)
+
+
+def _centres(length: int, cells: int) -> NDArray[np.int64]:
+    """(cells,) what lies in the middle of each of more cells than there are pixels."""
+    return (2 * np.arange(cells) + 1) * length // (2 * cells)
 
 
 def tells(hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:

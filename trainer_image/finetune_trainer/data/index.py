@@ -15,7 +15,7 @@ from PIL import Image as Pictures
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.captions import clean_captions
-from finetune_trainer.data.decode import decode, quiet_pillow
+from finetune_trainer.data.decode import decode, decode_pixels, quiet_pillow
 from finetune_trainer.data.hashing import bytes_digest, dhash, pixels_digest
 from finetune_trainer.data.pixels import Made
 from finetune_trainer.data.types import BadRow, Image, Row
@@ -43,7 +43,12 @@ REMEDIES = {
 class Writer(Protocol):
     """What the index needs of a pixel writer."""
 
-    def make(self, rgb: Pictures.Image, pixels: NDArray[np.uint8]) -> Made:
+    @property
+    def needs_image(self) -> bool:
+        """Whether `make` is to be given the picture as Pillow's image too."""
+        ...
+
+    def make(self, pixels: NDArray[np.uint8], image: Pictures.Image | None) -> Made:
         """What is kept of a picture; called from any thread. Raises BadRow for one that cannot be kept."""
         ...
 
@@ -178,23 +183,29 @@ def _examine(writer: Writer, row: Row) -> tuple[Row, _Usable | BadRow]:
             row.load()
         captions, counts = clean_captions(row.captions)
         data = row.load()
-        rgb, oddities = decode(data)
-        pixels = np.array(rgb)
-        made = writer.make(rgb, pixels)
+        image, pixels, oddities = _decoded(data, writer.needs_image)
+        made = writer.make(pixels, image)
     except BadRow as bad:
         return row, bad
     counts.update(oddities)
-    image = Image(
+    described = Image(
         where=row.where,
         name=row.name,
         captions=captions,
         sha256=bytes_digest(data),
         pixels_sha256=pixels_digest(pixels),
-        dhash=dhash(rgb),
+        dhash=dhash(pixels),
         group=row.group,
         split=row.split,
     )
-    return row, _Usable(image, made, counts)
+    return row, _Usable(described, made, counts)
+
+
+def _decoded(data: bytes, as_image: bool) -> tuple[Pictures.Image | None, NDArray[np.uint8], tuple[str, ...]]:
+    if as_image:
+        image, oddities = decode(data)
+        return image, np.array(image), oddities
+    return None, *decode_pixels(data)
 
 
 def _add(building: _Building, usable: _Usable, writer: Writer) -> None:

@@ -62,9 +62,8 @@ def evaluation_size(preprocess: Preprocess, height: int, width: int) -> tuple[in
     return round(height / ratio), round(width / ratio)
 
 
-def check_shape(picture: Image.Image, preprocess: Preprocess) -> None:
+def check_shape(height: int, width: int, preprocess: Preprocess) -> None:
     """Raises BadRow for a picture too long and thin for the evaluation transform."""
-    width, height = picture.size
     resized = evaluation_size(preprocess, height, width)
     if min(resized) < 1 or math.prod(resized) > LARGEST_RESIZED:
         raise BadRow("extreme-shape", f"{width} x {height} pixels cannot be resized to the model's input")
@@ -136,21 +135,15 @@ class PixelWriter:
         if kind is not None:
             self.discard()
 
-    def add(self, rgb: Image.Image, *, evaluation: bool = True, whole: bool | None = None) -> int:
-        """`make` and `append` at once."""
-        return self.append(self.make(rgb, np.array(rgb), evaluation=evaluation, whole=whole))
-
-    def make(
-        self, rgb: Image.Image, pixels: NDArray[np.uint8], *, evaluation: bool = True, whole: bool | None = None
-    ) -> Made:
+    def make(self, pixels: NDArray[np.uint8], image: Image.Image | None) -> Made:
         """What is to be stored of a picture with these (height, width, 3) pixels; may be called from any thread.
 
-        `evaluation` and `whole` (None: as the writer was made) choose its parts.
+        Evaluation pixels are made of `image`, the same picture as Pillow's; of None there are none.
         Raises BadRow for a picture too long and thin to be resized.
         """
-        check_shape(rgb, self._preprocess)
-        first = np.asarray(self._transform(rgb)).tobytes() if evaluation else b""
-        if not (self._whole if whole is None else whole):
+        check_shape(pixels.shape[0], pixels.shape[1], self._preprocess)
+        first = b"" if image is None else np.asarray(self._transform(image)).tobytes()
+        if not self._whole:
             return Made(first, b"", self.form, 0, 0)
         second = shrink_whole(pixels, self._preprocess)
         made = Made(first, second.tobytes(), "raw", *second.shape[:2])

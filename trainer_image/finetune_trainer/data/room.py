@@ -104,9 +104,14 @@ class RoomyWriter:
     def __exit__(self, *error: object) -> None:
         self._writer.__exit__(*error)
 
-    def make(self, rgb: Image.Image, pixels: NDArray[np.uint8]) -> Made:
+    @property
+    def needs_image(self) -> bool:
+        """Whether `make` needs Pillow's image: evaluation pictures are resized by it."""
+        return self._parts.evaluation
+
+    def make(self, pixels: NDArray[np.uint8], image: Image.Image | None) -> Made:
         """What is to be stored of a picture; for any thread. Raises as PixelWriter.make."""
-        return self._writer.make(rgb, pixels, evaluation=self._parts.evaluation, whole=self._parts.whole)
+        return self._writer.make(pixels, image)
 
     def append(self, made: Made) -> int:
         """Store a picture, return its index. Raises as PixelWriter.append."""

@@ -81,12 +81,14 @@ class StoredPixels:
         if self.form == "raw":
             return data.reshape(height, width, 3)
         try:
-            return decode_jpeg(data.tobytes(), height, width)
+            pixels = decode_jpeg(data.tobytes(), height, width)
         except DamagedJpeg as error:
             raise StorageUnavailable(
                 f"picture {index} in the cache file {self._path} is damaged ({error}): delete {self._path.parent}, "
                 "it is written anew; check that disk if this comes again"
             ) from error
+        pixels.flags.writeable = False
+        return pixels
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> "StoredPixels":
         """The pictures at `indices`, in that order; the file is shared."""

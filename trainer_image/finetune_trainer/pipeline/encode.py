@@ -178,7 +178,7 @@ def _reader(preprocess: Preprocess) -> Callable[[Row], tuple[Row, NDArray[np.uin
     def look(row: Row) -> tuple[Row, NDArray[np.uint8] | BadRow]:
         try:
             rgb, _ = decode(row.load())
-            check_shape(rgb, preprocess)
+            check_shape(rgb.height, rgb.width, preprocess)
         except BadRow as bad:
             return row, bad
         return row, np.asarray(transform(rgb))
