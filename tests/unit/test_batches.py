@@ -14,6 +14,7 @@ from finetune_trainer.data.batches import PREFETCH, Batch, TrainBatches, evaluat
 from finetune_trainer.data.order import caption_of, stream_batch
 from finetune_trainer.data.types import Image, Split
 from finetune_trainer.model.clip import Preprocess
+from finetune_trainer.progress import Silent
 
 INPUT = Preprocess((8, 8), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "shortest")
 CAPTIONS = [("a cat", "a red cat", "an animal"), ("a dog",), ("a bird", "an animal"), ("a cow",), ("a hen", "an egg")]
@@ -99,6 +100,20 @@ def test_equal_captions_of_two_images_share_an_id() -> None:
     assert all(len(tokens) == 1 for tokens in texts.values())
 
 
+class Steps(Silent):
+    """What is told of a stage."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def start(self, stage: str, total: int | None, unit: str, done: int = 0) -> None:
+        assert (unit, done) == ("captions", 0)
+        self.seen.append((stage, total))
+
+    def advance(self, amount: int = 1, **_: float) -> None:
+        self.seen.append(amount)
+
+
 def test_captions_are_tokenized_once() -> None:
     calls: list[list[str]] = []
 
@@ -108,6 +123,23 @@ def test_captions_are_tokenized_once() -> None:
 
     list(TrainBatches(a_split(), counting, INPUT, seed=0, batch_size=4, workers=0).iterate(0, 5))
     assert [len(captions) for captions in calls] == [8]
+
+
+def test_tokenizing_is_told_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_trainer.data.batches.TOKENIZE_AT_ONCE", 3)
+    told = Steps()
+    TrainBatches(a_split(), tokenize, INPUT, seed=0, batch_size=4, workers=0, progress=told)
+    assert told.seen == [("train: captions", 8), 3, 3, 2]
+
+    class Asked(Exception):
+        pass
+
+    class Impatient(Steps):
+        def advance(self, amount: int = 1, **_: float) -> None:
+            raise Asked
+
+    with pytest.raises(Asked):
+        TrainBatches(a_split(), tokenize, INPUT, seed=0, batch_size=4, workers=0, progress=Impatient())
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])

@@ -19,11 +19,13 @@ from finetune_trainer.data.order import caption_of, stream_batch
 from finetune_trainer.data.processes import Piece, load, piece_size
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
+from finetune_trainer.progress import Progress, Silent
 
 PREFETCH = 3
 """Batches begun ahead of the one that is used: they hide a slow picture or a slow read."""
 TOKENIZE_AT_ONCE = 4096
-"""Captions handed to the tokenizer in one call: bounds its memory."""
+"""Captions handed to the tokenizer in one call: bounds its memory, and takes a second or so."""
+SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ class TrainBatches:
         batch_size: int,
         workers: int,
         processes: bool = False,
+        progress: Progress = SILENT,
     ) -> None:
-        """Tokenizes every caption once.
+        """Tokenizes every caption once, which `progress` is told of: of a million it takes minutes.
 
         `workers` threads make batches ahead, or as many `processes` where shared memory has room for what they make;
         0: none, the caller's thread does.
@@ -86,7 +89,7 @@ class TrainBatches:
         self._workers = workers
         self._processes = processes
         self._number = {caption: place for place, caption in enumerate(dict.fromkeys(split.captions))}
-        self._tokens = _tokenize(tokenize, list(self._number))
+        self._tokens = _tokenize(tokenize, list(self._number), progress)
 
     def iterate(self, first_step: int, last_step: int) -> Generator[Batch]:
         """Batches of steps `first_step` to `last_step`, the latter excluded. An error in a worker is raised here.
@@ -168,7 +171,12 @@ def _collect(batch: Batch, pieces: Iterator[tuple[Piece, Tensor]]) -> None:
             return
 
 
-def _tokenize(tokenize: Tokenizer, captions: list[str]) -> Tensor:
+def _tokenize(tokenize: Tokenizer, captions: list[str], progress: Progress) -> Tensor:
     """(number of captions, T) int32: half the memory, and every vocabulary fits."""
-    starts = range(0, len(captions), TOKENIZE_AT_ONCE)
-    return torch.cat([tokenize(captions[start : start + TOKENIZE_AT_ONCE]).int() for start in starts])
+    progress.start("train: captions", len(captions), "captions")
+    parts = []
+    for start in range(0, len(captions), TOKENIZE_AT_ONCE):
+        some = captions[start : start + TOKENIZE_AT_ONCE]
+        parts.append(tokenize(some).int())
+        progress.advance(len(some))
+    return torch.cat(parts)

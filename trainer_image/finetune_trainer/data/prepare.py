@@ -4,7 +4,6 @@ What was read of a source is kept in `cache_root`, under a digest of all that de
 input, and size and etag of every object read. So a second run reads no picture, and a changed one is seen.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,7 +176,7 @@ def _splits(data: Data, kept: dict[str, Prepared], seed: int) -> tuple[dict[str,
     if "validation" not in given:
         train = given["train"]
         carved = carve_validation(train.images, seed)
-        given |= {name: _part(train, name, indices) for name, indices in carved.items()}
+        given |= {name: train.part(indices, name) for name, indices in carved.items()}
     return given, leaks
 
 
@@ -187,7 +186,7 @@ def _in_canonical_order(split: Split) -> Split:
     Not for test, where ties must fall as CLIP Benchmark's fall on the same shards: it keeps the order of the data.
     """
     order = sorted(range(len(split.images)), key=lambda index: split.images[index].pixels_sha256)
-    return _part(split, split.name, order)
+    return split.part(order)
 
 
 def _without(split: Split, dropped: set[int], other: str) -> Split:
@@ -197,11 +196,7 @@ def _without(split: Split, dropped: set[int], other: str) -> Split:
             f"data.{split.name}: {len(dropped)} of its {len(split.images)} pictures are also in {other}, or nearly "
             f"alike, and {len(left)} are left: give other pictures, or set data.leakage to report"
         )
-    return _part(split, split.name, left)
-
-
-def _part(split: Split, name: str, indices: Sequence[int]) -> Split:
-    return Split(name, tuple(split.images[i] for i in indices), split.pixels.subset(indices))
+    return split.part(left)
 
 
 def _check_given(split: Split, field: str) -> None:

@@ -75,6 +75,11 @@ class Split:
     pixels: "PixelCache"
     """Item i belongs to images[i]."""
 
+    def part(self, indices: Sequence[int], name: str | None = None) -> "Split":
+        """The pictures at `indices`, in that order; nothing is copied. `name`: None for this one's."""
+        images = tuple(self.images[index] for index in indices)
+        return Split(name or self.name, images, self.pixels.subset(indices))
+
     @property
     def captions(self) -> list[str]:
         """Every caption, image by image: the queries of image retrieval in their order."""

@@ -84,9 +84,8 @@ def _one_step(
 ) -> tuple[float, int]:
     """Seconds and bytes of activations for each pair: the first step allocates and is counted, the second is timed."""
     few = min(FEW_PAIRS.get(device.type, DEFAULT_FEW), resolved.batch_size)
-    batches = TrainBatches(
-        dataset.train, model.tokenize, model.preprocess, seed=resolved.seed, batch_size=few, workers=0
-    )
+    pairs = dataset.train.part(range(min(few, len(dataset.train.images))))
+    batches = TrainBatches(pairs, model.tokenize, model.preprocess, seed=resolved.seed, batch_size=few, workers=0)
     batch: Batch = next(iter(batches.iterate(0, 1)))
     fit = Fit(few, activation_checkpointing=False)
     state = TrainState(model, resolved, fit)

@@ -91,6 +91,7 @@ def train_stage(
         batch_size=resolved.batch_size,
         workers=_workers(attempt),
         processes=loads_in_processes(attempt.device),
+        progress=attempt.progress,
     )
     checkpoints = Checkpoints(
         attempt.output,
