@@ -50,6 +50,17 @@ def _is_restarted(observed: Observed) -> bool:
     return status.state == "Failed" and spec is not None and spec.lifecycle.restart > status.restarts
 
 
+def _is_past(job: JobView, status: FinetuneRunStatus) -> bool:
+    """Whether `job` is of before a restart, or of another queue: it goes, and says nothing of what comes after it."""
+    if job.uid != status.job_uid:
+        return False
+    if status.state == "Pending":
+        return True
+    # Restarted while suspended. What was at work since the restart has a start time, and its failure is its own.
+    lingers = job.deleting and job.failed_for_good
+    return lingers and status.state in ("Suspending", "Suspended") and status.start_time is None
+
+
 class _Step:
     """One decision in the making: its methods return the whole plan."""
 
@@ -61,8 +72,7 @@ class _Step:
         self.now = now
         self.settings = settings
         self.refusal = refused(observed, settings, now)
-        self.past = self.job is not None and (self.status.state, self.status.job_uid) == ("Pending", self.job.uid)
-        """Whether the Job is of before a restart, or of another queue."""
+        self.past = self.job is not None and _is_past(self.job, self.status)
 
     def clean_up(self) -> Plan:
         """A finished run starts nothing: its generation is followed, what is left over is cleared away."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from finetune_sdk.contract import Termination
-from tests.unit.operator_plan.given import NOW, SETTINGS, Given, Row, a_job, a_run, at, check, deleting, running
+from tests.unit.operator_plan.given import NOW, SETTINGS, Given, Row, a_job, a_run, at, check, deleting, ended, running
 
 LIFE = {"startDeadlineSeconds": 60, "restart": 1}
 AGAIN = a_run(lifecycle=LIFE).seen(
@@ -16,6 +16,7 @@ LATE = ("startDeadlineSeconds of 60 s: pod r-trainer-1", "raise spec.lifecycle.r
 OLD = Termination(reason="DataInvalid", message="row 7", exit_code=65)
 ENDED = a_run(lifecycle={"restart": 1}).trained("Failed", "DataInvalid", completionTime=at(-5)).told(ended=OLD)
 SPENT = a_job(uid="2", condition="Failed", reason="BackoffLimitExceeded", message="the limit is reached")
+STOPPED = a_run(lifecycle={"restart": 1}, suspend=True).seen("Suspended", restarts=1, attempts=1)
 RESTARTS: dict[str, Row] = {
     "a pod of before it is no start": Row(
         AGAIN.with_pod(deleting(running())), [], "Failed", "WaitingForPreviousPods", LATE),
@@ -30,6 +31,17 @@ RESTARTS: dict[str, Row] = {
     "nor one that lives beside the new Job": Row(
         a_run(lifecycle=LIFE).seen("Starting", restarts=1, jobUid="2", waitingSince=at(-60)).with_job(uid="2")
         .with_pod(running()), ["delete Job/r-trainer"], "Failed", "DeadlineExceeded"),
+    "nor is the failure of one that lingers while the run is suspended": Row(
+        STOPPED.with_job(condition="Failed", deleting=True), [], "Suspended"),
+    "nor while a pod of it still ends": Row(
+        STOPPED.seen("Suspending", restarts=1).with_job(condition="Failed", deleting=True)
+        .with_pod(deleting(running())), [], "Suspending"),
+    "nor once it is resumed": Row(
+        STOPPED.spec(suspend=False).with_job(condition="Failed", deleting=True), [], "Pending",
+        "WaitingForPreviousPods"),
+    "but a Job that was at work since, and is deleted, failed itself": Row(
+        STOPPED.trained("Suspending", restarts=1).with_job(condition="Failed", deleting=True)
+        .with_pod(ended(77)), [], "Failed", "StorageDenied"),
     "a pod of the new Job is": Row(
         a_run(lifecycle=LIFE).seen("Starting", restarts=1, jobUid="2", waitingSince=at(-60)).with_job(uid="2")
         .with_pod(running(), ownerReferences=[{"uid": "2", "controller": True}]), [], "Running"),
