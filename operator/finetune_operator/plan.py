@@ -179,8 +179,13 @@ class _Step:
             goes = "goes on from the last checkpoint" if begun else "starts it"
             return self.say("Suspended", Cause("", f"no pod is left; spec.suspend: false {goes}"), changes, actions)
         names = ", ".join(pod.name for pod in living) or "the pod"
-        cause = lost_cause(living, self.settings, self.now) or Cause("", f"{names} saves and ends")
-        return self.say("Suspending", cause, changes, actions, wake=next_loss(living, self.settings, self.now))
+        lost, wake = lost_cause(living, self.settings, self.now), next_loss(living, self.settings, self.now)
+        if lost is not None or not living or not all(pod.deleting for pod in living):
+            # A pod that saves ends within its grace. Any other may have gone unwatched.
+            if self.status.state == "Suspending" and not self.observed.fresh:
+                return Plan(needs_fresh=True)
+            wake = self.now + self.settings.look_again
+        return self.say("Suspending", lost or Cause("", f"{names} saves and ends"), changes, actions, wake=wake)
 
     def resume(self, job: JobView) -> Plan:
         """A suspended Job of a run that is to run: ours to start only where it was ours to suspend."""
@@ -301,7 +306,9 @@ class _Step:
         if spec is not None and not spec.suspend and state not in FINISHED:
             wake = _earliest(wake, active_deadline(status, spec.lifecycle), start_deadline(status, spec.lifecycle))
         changed = status != self.status
-        turning = bool(actions) or (state in FINISHED and changed)
+        turns = (state, cause.reason) != (self.status.state, self.status.reason)
+        said_of_pods = turns and (state == "Suspended" or cause.reason == reasons.NODE_LOST)
+        turning = bool(actions) or (state in FINISHED and changed) or said_of_pods
         return Plan(
             actions,
             status if changed else None,

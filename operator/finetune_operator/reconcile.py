@@ -14,6 +14,9 @@ from finetune_operator.plan import plan
 from finetune_operator.policies.telling import UNDER_WAY
 from finetune_operator.settings import PlanSettings
 
+HEARD = (*UNDER_WAY, "Suspending")
+"""States in which pods start, work or end: they make themselves heard, mostly long before they are looked at again."""
+
 
 @dataclass(frozen=True)
 class Reconciler:
@@ -61,7 +64,7 @@ def again_at(observed: Observed, decided: Plan, now: datetime, look_again: timed
     status = decided.status
     if status is None or status.state == observed.run.status.state:
         return decided.wake_at
-    if status.state not in UNDER_WAY:
+    if status.state not in HEARD:
         return now
-    look = now + look_again  # a start or a pod at work makes itself heard, mostly long before
+    look = now + look_again
     return min(look, decided.wake_at or look)

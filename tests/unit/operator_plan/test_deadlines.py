@@ -88,6 +88,13 @@ def test_deadlines(row: Row) -> None:
             a_run(suspend=True).trained("Suspending").with_job(suspended=True).with_pod(deleting(running(), 5)),
             35,
         ),
+        "one that is not asked to end yet, and no deadline": (
+            a_run(lifecycle=ACTIVE, suspend=True)
+            .trained("Suspending", activeSince=at(-90))
+            .with_job(suspended=True)
+            .with_pod(running()),
+            10,
+        ),
         "a restart": (a_run(lifecycle={"restart": 1}).trained("Failed", "Hung"), 1),
     }.values(),
 )
@@ -100,7 +107,6 @@ def test_nothing_is_woken_for_where_nothing_is_due() -> None:
     for given in (
         a_run().trained().with_job().with_pod(running()),
         suspended.trained("Suspended", activeSeconds=40, activeSince=None),
-        suspended.trained("Suspending", activeSince=at(-90)).with_job(suspended=True).with_pod(running()),
         a_run(lifecycle=ACTIVE).trained("Succeeded"),
     ):
         assert given.plan().wake_at is None
