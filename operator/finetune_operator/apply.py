@@ -12,6 +12,7 @@ from finetune_operator.cluster import events_path, job_path, jobs_path, run_path
 from finetune_operator.log import log
 from finetune_operator.model import JobView, Observed, Rejection, RunKey, RunView
 from finetune_operator.objects import Json
+from finetune_operator.observe import refresh_job
 from finetune_operator.policies.telling import STARTED
 from finetune_operator.policies.waiting import SERVER_ERROR
 from finetune_sdk.api.run import GROUP, KIND, VERSION
@@ -90,9 +91,9 @@ class Applier:
 
     async def _find(self, run: RunView) -> None:
         """A Job of the name exists: this run's, made by a pass that did not come to its end, or another's."""
-        job = JobView.from_object(await self._api.get(job_path(run.key)))
-        self._caches.put_job(run.key, job)
-        if job.run_uid != run.uid:
+        await refresh_job(self._api, self._caches, run.key)
+        job = self._caches.job(run.key)
+        if job is not None and job.run_uid != run.uid:
             said = f"a Job {job.name} that is not this run's exists: delete it, or give the run another name"
             self._caches.rejections[run.key] = Rejection(CONFLICT, said, self._now())
 
@@ -107,7 +108,8 @@ class Applier:
             self._note_refusal(key, error)
             return False
         self._caches.rejections.pop(key, None)
-        self._caches.put_job(key, JobView.from_object(document))
+        if (known := self._caches.job(key)) is not None and known.uid == action.uid:  # else it went meanwhile
+            self._caches.put_job(key, JobView.from_object(document))
         return True
 
     def _note_refusal(self, key: RunKey, error: ApiError) -> None:

@@ -93,9 +93,13 @@ class Caches:
         self._runs[key] = to_json({**document, "metadata": slim})
         return True
 
-    def put_job(self, key: RunKey, job: JobView) -> None:
-        """Keep a Job."""
+    def put_job(self, key: RunKey, job: JobView) -> bool:
+        """Keep a Job, unless a newer version is kept; whether it was news."""
+        known = self._jobs.get(key)
+        if known is not None and known.version > job.version:
+            return False
         self._jobs[key] = job
+        return known != job
 
     def put_pod(self, key: RunKey, pod: PodView) -> None:
         """Keep a pod."""

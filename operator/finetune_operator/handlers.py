@@ -34,8 +34,7 @@ class Handlers:
             if kind == DELETED:
                 self._caches.drop_job(key, document["metadata"]["uid"])
                 self._nudge(key)
-            elif self._caches.job(key) != (job := JobView.from_object(document)):
-                self._caches.put_job(key, job)
+            elif self._caches.put_job(key, JobView.from_object(document)):
                 self._nudge(key)
         self._hear(kind)
 

@@ -99,6 +99,8 @@ class JobView:
     suspended_by_us: bool = False
     started_at: datetime | None = None
     """When it was made or, if later, last resumed; None while it has never been at work."""
+    version: int = field(default=0, compare=False)
+    """Its resourceVersion, a number that grows; also with changes that are no news here."""
 
     @classmethod
     def from_object(cls, document: Json) -> Self:
@@ -124,6 +126,7 @@ class JobView:
             queue=labels.get(QUEUE_LABEL, ""),
             suspended_by_us=SUSPENDED_ANNOTATION in (metadata.get("annotations") or {}),
             started_at=moment(started) if started else None,
+            version=int(metadata.get("resourceVersion", 0)),
         )
 
     @property

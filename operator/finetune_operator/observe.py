@@ -38,9 +38,7 @@ async def refresh(api: Api, caches: Caches, key: RunKey) -> None:
     Raises:
         ApiError: some of it is as it was.
     """
-    await asyncio.gather(
-        _refresh_run(api, caches, key), _refresh_job(api, caches, key), _refresh_pods(api, caches, key)
-    )
+    await asyncio.gather(_refresh_run(api, caches, key), refresh_job(api, caches, key), _refresh_pods(api, caches, key))
 
 
 async def _refresh_run(api: Api, caches: Caches, key: RunKey) -> None:
@@ -51,7 +49,12 @@ async def _refresh_run(api: Api, caches: Caches, key: RunKey) -> None:
         caches.put_run(run)
 
 
-async def _refresh_job(api: Api, caches: Caches, key: RunKey) -> None:
+async def refresh_job(api: Api, caches: Caches, key: RunKey) -> None:
+    """Bring what the caches know of a run's Job up to date.
+
+    Raises:
+        ApiError: it is as it was.
+    """
     job = await _settled(lambda: read_job(api, key), lambda: caches.job(key))
     if job is not None:
         caches.put_job(key, job)
