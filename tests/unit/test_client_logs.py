@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from finetune_sdk.api.run import FinetuneRun
 from finetune_sdk.client import ServerError, Unreachable
 from finetune_sdk.client.changes import PATIENCE_SECONDS
-from finetune_sdk.client.logs import followed_log
+from finetune_sdk.client.logs import LogLine, followed_log
 from finetune_sdk.client.testing import FakeRunClient
 from tests.support.client_contract import SOON, a_run, later
 
@@ -56,6 +57,11 @@ def down(fake: FakeRunClient, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return fail
 
 
+def followed(fake: FakeRunClient, run: FinetuneRun, paused: list[float]) -> Iterator[LogLine]:
+    """The run's log to its end; pauses take no time."""
+    return followed_log(fake._memory, run, None, look=lambda: fake.get("r"), wait=lambda _: None, pause=paused.append)
+
+
 def test_a_word_of_the_nodes_has_the_time_of_the_line_before_it(
     fake: FakeRunClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,10 +100,21 @@ def test_following_goes_on_over_a_short_outage(
     assert reading.result(SOON) == ["one", "two"]
 
 
-def test_a_whole_log_is_read_once_the_api_server_answers_again(fake: FakeRunClient, down: Callable[..., None]) -> None:
-    fake.succeed("r", before=0.1, after=0.2)
-    down("read_log", 2, Unreachable("down"))
-    assert [line.text for line in fake.logs("r", follow=True)] == ["one", "two"]
+@pytest.mark.parametrize("error", [Unreachable("down"), ServerError("503")], ids=["unreachable", "failing"])
+def test_a_whole_log_is_read_once_the_api_server_answers_again(
+    fake: FakeRunClient, down: Callable[..., None], error: Exception
+) -> None:
+    run = fake.succeed("r", before=0.1, after=0.2)
+    down("read_log", 2, error)
+    assert [line.text for line in followed(fake, run, [])] == ["one", "two"]
+
+
+def test_a_node_that_never_answers_does_not_hold_up_the_end(fake: FakeRunClient, down: Callable[..., None]) -> None:
+    run = fake.succeed("r", before=0.1, after=0.2)
+    down("read_log", 1000, ServerError("500: dial tcp: no route to host"))
+    paused: list[float] = []
+    assert list(followed(fake, run, paused)) == []
+    assert 1 < sum(paused) < 10
 
 
 @pytest.mark.parametrize("kind", ["list_pods", "read_log", "get_run"])
@@ -105,7 +122,6 @@ def test_an_outage_without_end_is_told(fake: FakeRunClient, down: Callable[..., 
     run = fake.move("r", "Retrying", "NodeLost")
     down(kind, 1000, Unreachable("down"))
     paused: list[float] = []
-    told = followed_log(fake._memory, run, None, look=lambda: fake.get("r"), wait=lambda _: None, pause=paused.append)
     with pytest.raises(Unreachable, match="down"):
-        list(told)
+        list(followed(fake, run, paused))
     assert PATIENCE_SECONDS <= sum(paused) < 2 * PATIENCE_SECONDS

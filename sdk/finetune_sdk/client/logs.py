@@ -15,6 +15,8 @@ from finetune_sdk.client.goals import is_finished
 from finetune_sdk.contract import RUN_UID_LABEL
 
 _ENDED = ("Succeeded", "Failed")
+_READINGS = 6
+"""Of one log that the API server fails to give, 6 s in all: the node behind it may not answer any more."""
 _T = TypeVar("_T")
 
 
@@ -107,14 +109,19 @@ class _Reader:
 
     def read_patiently(self, *, follow: bool, pause: Callable[[float], None]) -> Iterator[LogLine]:
         """As `read`; nothing where there is no log yet or any more, or its node does not answer."""
-        trouble = Trouble(Deadline.after(None), pause)
+        trouble, failed = Trouble(Deadline.after(None), pause), 0
         while True:
             try:
                 yield from self.read(follow=follow)
                 return
             except Unreachable as error:  # says nothing of the log, which may be whole and not read yet
                 trouble.wait(error)
-            except (NoLogs, NotFound, ServerError):
+            except ServerError as error:  # a node that is lost must not hold up what is told of the run's end
+                failed += 1
+                if failed == _READINGS:
+                    return
+                trouble.wait(error)
+            except (NoLogs, NotFound):
                 return
 
     def _word_of_node(self, text: str) -> Iterator[LogLine]:
