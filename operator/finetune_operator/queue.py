@@ -15,6 +15,8 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
 LEAST_SECONDS = 1.0
 """Between passes over one run that each want the next one at once, beyond the first."""
+SLACK = 64
+"""Superseded wishes that are kept besides as many as there are runs that wait, twice over."""
 
 
 class Queue:
@@ -49,8 +51,15 @@ class Queue:
         elif key not in self._due or at < self._due[key]:
             self._due[key] = at
             heapq.heappush(self._heap, (at, key))
+            self._forget_superseded()
             if self._heap[0] == (at, key):
                 self._changed.set()
+
+    def _forget_superseded(self) -> None:
+        """Wishes for a far deadline, one of each pass: they would be kept until one that stands comes before them."""
+        if len(self._heap) > SLACK + 2 * len(self._due):
+            self._heap = [(at, key) for key, at in self._due.items()]
+            heapq.heapify(self._heap)
 
     def follow(self, key: RunKey, delay: float | None) -> None:
         """After a pass over `key`: another in `delay` seconds; None: once there is news.

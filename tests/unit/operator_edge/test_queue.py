@@ -80,6 +80,27 @@ def test_an_earlier_wish_stands_and_the_later_one_is_forgotten(queue: Queue, clo
     assert due(queue) == []
 
 
+def test_wishes_that_are_superseded_are_forgotten_long_before_their_time(queue: Queue, clock: Clock) -> None:
+    """A run with a deadline in a week wishes for it after each pass, and each of its trainer's reports comes before."""
+    queue.add(B, 3 * 24 * 3600.0)
+    for _ in range(1000):
+        queue.follow(A, 7 * 24 * 3600.0)
+        queue.add(A, 0.05)
+        clock.now += 10
+        assert due(queue) == [A]
+        queue.done(A)
+    assert len(queue._heap) < 100
+
+
+def test_and_what_is_wished_for_still_comes_in_its_order(queue: Queue, clock: Clock) -> None:
+    runs = [RunKey("team", f"r{number:02}") for number in range(40)]
+    for earlier in range(10):
+        for number, key in enumerate(runs):
+            queue.add(key, 1000.0 - 10 * earlier + number / 100)
+    clock.now += 911
+    assert due(queue) == runs
+
+
 def test_a_run_comes_at_once_but_once_in_a_row(queue: Queue, clock: Clock) -> None:
     for wanted, comes in ((0.0, 0.0), (-5.0, LEAST_SECONDS), (0.0, LEAST_SECONDS), (3.0, 3.0), (0.0, 0.0)):
         queue.follow(A, wanted)
