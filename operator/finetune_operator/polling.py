@@ -32,6 +32,8 @@ class Poller:
         self._metrics = metrics
         self._clock = clock
         self._due: dict[str, float] = {}
+        self._asking: set[str] = set()
+        """Pods that are asked or wait for it: of more than can be asked in time, each would wait ever more often."""
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> NoReturn:
@@ -48,15 +50,19 @@ class Poller:
     def _take_due(self) -> list[tuple[RunKey, PodView]]:
         now, pods = self._clock(), self._caches.running_pods()
         self._due = {pod.uid: self._due.get(pod.uid, now) for _, pod in pods}
-        due = [(key, pod) for key, pod in pods if self._due[pod.uid] <= now]
+        due = [(key, pod) for key, pod in pods if self._due[pod.uid] <= now and pod.uid not in self._asking]
         for _, pod in due:
             self._due[pod.uid] = now + EVERY_SECONDS * (1 + JITTER * (random.random() - 0.5))  # noqa: S311 - jitter
         return due
 
     async def poll(self, session: aiohttp.ClientSession, key: RunKey, pod: PodView) -> None:
         """Ask one trainer and keep what it said."""
-        async with self._slots:
-            report = await fetch(session, pod)
+        self._asking.add(pod.uid)
+        try:
+            async with self._slots:
+                report = await fetch(session, pod)
+        finally:
+            self._asking.discard(pod.uid)
         self._metrics.polls.labels("answered" if report is not None else "missed").inc()
         if self._caches.uid(key) != pod.run_uid:  # the run went: nobody would forget what is kept of it from now on
             return

@@ -1,6 +1,7 @@
 """Trainers that answer, lie, babble, hang, and are not there."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -160,3 +161,34 @@ def test_each_is_asked_every_ten_seconds() -> None:
         now[0] = float(second)
         asked += [second for _ in poller._take_due()]
     assert 5 <= len(asked) <= 7
+
+
+def test_a_trainer_that_waits_to_be_asked_is_not_asked_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more unreachable trainers than can be asked in ten seconds, each would wait ever more often."""
+    caches, now, asked = knowing(), [0.0], list[str]()
+    caches.put_job(KEY, JOB)
+    caches.put_pod(KEY, POD)
+
+    async def run_for_a_minute() -> None:
+        answered = asyncio.Event()
+
+        async def unreachable(_: aiohttp.ClientSession, pod: PodView) -> None:
+            asked.append(pod.uid)
+            await answered.wait()
+
+        async def tick(_: float) -> None:
+            now[0] += polling.TICK_SECONDS
+            if now[0] == 60:
+                answered.set()
+            if now[0] > 75:
+                raise asyncio.CancelledError
+            await pause(0)
+
+        pause = asyncio.sleep
+        monkeypatch.setattr(polling, "fetch", unreachable)
+        monkeypatch.setattr(asyncio, "sleep", tick)
+        with contextlib.suppress(asyncio.CancelledError):
+            await polling.Poller(caches, lambda _: None, Metrics(), lambda: now[0]).run()
+
+    asyncio.run(run_for_a_minute())
+    assert len(asked) == 3, "at first, after the answer, and ten seconds later"
