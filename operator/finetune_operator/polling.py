@@ -91,7 +91,7 @@ async def fetch(session: aiohttp.ClientSession, pod: PodView) -> ProgressReport 
     if len(body) > MAX_BYTES:
         return None
     try:
-        report = ProgressReport.model_validate_json(body)
+        report = ProgressReport.read(body)
     except ValueError:
         return None
     return report if report.run_uid == pod.run_uid else None

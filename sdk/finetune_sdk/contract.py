@@ -54,6 +54,15 @@ class Message(Schema):
 
     model_config = ConfigDict(extra="ignore")
 
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """The document. A figure that is infinite or no number is none: JSON knows neither, nor does the API server.
+
+        Raises:
+            ValueError: it is no such document.
+        """
+        return cls.model_validate_json(cls.model_validate_json(text).model_dump_json(by_alias=True))
+
 
 class RunOrder(Message):
     """What a pod is to do: the value of FINETUNE_RUN."""
@@ -126,7 +135,7 @@ class Termination(Message):
         """The message in `text`, also where it is the last line of a log; None where there is none."""
         last = text.strip().rpartition("\n")[2]
         try:
-            return cls.model_validate_json(last)
+            return cls.read(last)
         except ValueError:
             return None
 

@@ -15,6 +15,7 @@ from finetune_operator import polling
 from finetune_operator.caches import Caches
 from finetune_operator.metrics import Metrics
 from finetune_operator.model import JobView, PodView, RunKey
+from finetune_sdk.api.status import RunProgress
 from finetune_sdk.contract import ProgressReport
 from tests.unit.operator_edge.documents import run
 
@@ -57,6 +58,11 @@ async def of_another_run(_: web.Request) -> web.Response:
 
 async def no_json(_: web.Request) -> web.Response:
     return web.Response(text="<html>")
+
+
+async def without_end(_: web.Request) -> web.Response:
+    said = '{"stage": "train", "step": 7, "etaSeconds": Infinity, "loss": NaN}'
+    return web.Response(text=report().replace('"progress":null', f'"progress":{said}'))
 
 
 async def broken(_: web.Request) -> web.Response:
@@ -112,6 +118,15 @@ def test_an_answer_is_kept_and_its_run_nudged(monkeypatch: pytest.MonkeyPatch) -
     polled = caches.polled[KEY]
     assert polled.report is not None
     assert (polled.pod_uid, polled.misses, polled.report.before) == ("pod", 0, 0.5)
+
+
+def test_figures_that_json_does_not_know_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server refuses them, and would with them all else of the status."""
+    caches = knowing()
+    ask(without_end, monkeypatch, caches)
+    polled = caches.polled[KEY].report
+    assert polled is not None
+    assert polled.progress == RunProgress(stage="train", step=7)
 
 
 @pytest.mark.parametrize("answer", [of_another_run, no_json, broken, elsewhere, endless, silent])

@@ -46,6 +46,12 @@ def by_code(code: int, reason: str, *words: str, retried: bool = False) -> Row:
     return Row(given.with_pod(ended(code)), [], "Failed", reason, (f"exit code {code}", *words))
 
 
+NO_NUMBERS = (
+    Termination(reason="Succeeded", message="0.61", exit_code=0, result=a_result(interval95=[0.05, 0.15]))
+    .to_bytes()
+    .decode()
+    .replace("0.05,", "NaN,")
+)
 ENDS: dict[str, Row] = {
     "code 64": by_code(64, "InvalidSpec", "apply the mended file"),
     "code 65": by_code(65, "DataInvalid", "spec.data", RESTART),
@@ -126,6 +132,8 @@ ENDS: dict[str, Row] = {
     "complete, and unread": Row(
         AT_WORK.with_job(condition="Complete").with_pod(ended(0)), [], "Succeeded", "ResultUnread",
         ("result.json and report.html under s3://b/out/",)),
+    "complete, with figures that the API server would refuse": Row(
+        AT_WORK.with_job(condition="Complete").with_pod(ended(0, NO_NUMBERS)), [], "Succeeded", "ResultUnread"),
     "complete while the Job is already being deleted": Row(
         AT_WORK.with_job(condition="Complete", deleting=True).with_pod(ended(0)), [], "Succeeded", "ResultUnread"),
     "complete while suspended": Row(
