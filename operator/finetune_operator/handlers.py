@@ -5,7 +5,7 @@ from collections.abc import Callable
 from finetune_operator.caches import Caches
 from finetune_operator.model import JobView, PodView, RunKey
 from finetune_operator.objects import Json
-from finetune_operator.resync import key_of, key_of_label
+from finetune_operator.resync import key_of, key_of_job, key_of_label
 
 DELETED = "DELETED"
 
@@ -30,7 +30,7 @@ class Handlers:
 
     def job_changed(self, document: Json, kind: str | None) -> None:
         """A Job of ours came, changed or went."""
-        if (key := key_of_label(document)) is not None:
+        if (key := key_of_job(document)) is not None:
             if kind == DELETED:
                 self._caches.drop_job(key, document["metadata"]["uid"])
                 self._nudge(key)

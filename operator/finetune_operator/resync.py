@@ -8,6 +8,7 @@ from finetune_operator.api import METADATA_ONLY, Api, ApiError
 from finetune_operator.caches import Caches
 from finetune_operator.cluster import BATCH, CORE, OURS, OURS_API, read_all, read_run
 from finetune_operator.log import log
+from finetune_operator.manifests import job_name
 from finetune_operator.model import JobView, PodView, RunKey
 from finetune_operator.namespaces import Namespaces
 from finetune_operator.objects import Json
@@ -50,7 +51,7 @@ class Resync:
             if (key := key_of_label(item)) is not None:
                 self._caches.put_pod(key, PodView.from_object(item))
         async for item in read_all(self._api, BATCH, "jobs", namespace, OURS):
-            if (key := key_of_label(item)) is not None:
+            if (key := key_of_job(item)) is not None:
                 self._caches.put_job(key, JobView.from_object(item))
         async for item in read_all(self._api, OURS_API, PLURAL, namespace, {}):
             self._caches.put_run(item)
@@ -111,6 +112,12 @@ class Resync:
 def key_of(document: Json) -> RunKey:
     """A run's key, of the run itself."""
     return RunKey(document["metadata"]["namespace"], document["metadata"]["name"])
+
+
+def key_of_job(document: Json) -> RunKey | None:
+    """The key of the run whose Job this is; None also for a copy of it under another name, labels and owner and all."""
+    key = key_of_label(document)
+    return key if key is not None and document["metadata"]["name"] == job_name(key.name) else None
 
 
 def key_of_label(document: Json) -> RunKey | None:

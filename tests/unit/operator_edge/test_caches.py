@@ -81,6 +81,18 @@ def test_a_deletion_is_a_nudge_so_that_the_pass_forgets_the_rest() -> None:
     assert (caches.run(KEY), caches.rejections, caches.polled, nudged) == (None, {}, {}, [KEY])
 
 
+def test_a_copy_of_a_runs_job_under_another_name_is_nobodys() -> None:
+    """Somebody saved it with its labels and owner, and made it anew to look into it: the run follows its own."""
+    caches, nudged = Caches(), list[RunKey]()
+    handlers = Handlers(caches, nudged.append, lambda: None)
+    own, copied = job(KEY, "job", "a"), job(KEY, "copy", "a")
+    copied["metadata"]["name"] = "debug"
+    handlers.job_changed(own, "ADDED")
+    handlers.job_changed(copied, "ADDED")
+    handlers.job_changed(copied, "DELETED")
+    assert (caches.job(KEY), nudged) == (JOB, [KEY])
+
+
 def test_a_deletion_that_is_told_late_harms_no_namesake() -> None:
     caches = Caches()
     handlers = Handlers(caches, lambda _: None, lambda: None)

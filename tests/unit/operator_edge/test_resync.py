@@ -101,6 +101,14 @@ def test_everything_is_read_but_of_a_namespace_that_refuses(two: World) -> None:
     assert two.caches.pods(KEY) == (PodView.from_object(pod(KEY, "team-a-pod", "team-a")),)
 
 
+def test_a_copy_of_a_runs_job_under_another_name_is_not_read_for_it(two: World) -> None:
+    own, copied = job(KEY, "own", "team-a"), job(KEY, "copy", "team-a")
+    copied["metadata"]["name"] = "debug"
+    listed(two.server, JOBS, "team-a", own, copied)
+    asyncio.run(two.resync.fill())
+    assert two.caches.job(KEY) == JobView.from_object(own)
+
+
 @pytest.mark.parametrize("refused", ["/team-b/", "/team-b/finetuneruns", "/team-b/jobs", "/team-b/pods"])
 def test_a_namespace_that_refuses_keeps_what_is_known_and_the_others_are_compared(two: World, refused: str) -> None:
     asyncio.run(two.resync.fill())
