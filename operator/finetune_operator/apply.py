@@ -132,7 +132,9 @@ class Applier:
         }
         if not body["status"]:
             return
-        self._caches.put_run(await self._api.patch(run_path(run.key, "/status"), body))
+        document = await self._api.patch(run_path(run.key, "/status"), body)
+        if self._caches.uid(run.key) == run.uid:  # else it went meanwhile
+            self._caches.put_run(document)
         if (status.state, status.reason) != (run.status.state, run.status.reason):
             log.info("state", run=run.key.name, namespace=run.key.namespace, state=status.state, reason=status.reason)
 

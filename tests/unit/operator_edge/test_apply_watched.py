@@ -1,4 +1,4 @@
-"""Answers to writes of a Job, while a watch tells of the same Job: the older of the two does not replace the newer."""
+"""Answers to writes, while a watch tells of the same object: the older of the two does not replace the newer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,12 +29,12 @@ class Watched(Edge):
         self.caches.put_job(KEY, JobView.from_object(made))
 
     def before_the_answer(self, method: str, tell: Callable[[Json], object]) -> None:
-        """A watch tells after a Job is answered for, and before the answer comes."""
+        """A watch tells of what has been written, or read, before the answer comes."""
         ask = getattr(self.server, method)
 
         async def answer(path: str, *rest: Any) -> Json:
             answered: Json = await ask(path, *rest)
-            if path.endswith(("/jobs", "/r-trainer")):
+            if path.endswith(("/jobs", "/r-trainer", "/status")):
                 tell(answered)
             return answered
 
@@ -77,6 +77,13 @@ def test_one_that_was_changed_and_went_does_not_come_back(edge: Watched) -> None
     edge.before_the_answer("patch", edge.gone)
     assert edge.apply(STOP)
     assert edge.caches.job(KEY) is None
+
+
+def test_nor_does_a_run_that_went_while_its_status_was_written(edge: Watched) -> None:
+    """Nobody would tell of its end a second time, and it would count as one that is there."""
+    edge.before_the_answer("patch", lambda answered: edge.handlers.run_changed(answered, "DELETED"))
+    assert edge.apply(edge.starting())
+    assert edge.caches.known_runs() == {}
 
 
 def test_one_that_was_there_already_is_kept_as_the_watch_told(edge: Watched) -> None:
