@@ -16,7 +16,7 @@ from tests.unit.operator_edge.documents import run
 from tests.unit.operator_edge.watched import Watched
 
 A, B = RunKey("team-a", "r"), RunKey("team-b", "r")
-BACKOFFS = (0.3, 0.3)
+BACKOFFS = (1.0, 1.0)
 """After these kopf ends all watches for one that is refused."""
 PATIENCE_SECONDS = 20.0
 
