@@ -20,7 +20,7 @@ STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def write(
-    path: Path, images: list[dict[str, Any]], kind: pa.DataType = STRUCT, *, told: bool = True, **columns: list[str]
+    path: Path, images: list[Any], kind: pa.DataType = STRUCT, *, told: bool = True, **columns: list[str]
 ) -> None:
     """`told`: the footer counts what is null."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +61,38 @@ def test_pictures_beside_are_part_of_the_fingerprint(
         met.append(opened(tmp_path / "set").fingerprint)
         assert opened(tmp_path / "set").fingerprint == met[-1]
     assert len(set(met)) == 3
+
+
+UNLIKE: dict[str, tuple[tuple[pa.DataType, list[Any]], ...]] = {
+    "pictures, then paths": ((STRUCT, [named("in.jpg", b"x")]), (pa.string(), ["a.jpg"])),
+    "paths, then pictures": ((pa.string(), ["a.jpg"]), (STRUCT, [named("in.jpg", b"x")])),
+    "bytes, then paths": ((pa.binary(), [b"x"]), (pa.string(), ["a.jpg"])),
+    "bytes, then paths of many values": ((pa.binary(), [b"x"]), (pa.dictionary(pa.int32(), pa.string()), ["a.jpg"])),
+    "paths, then pictures without bytes": ((pa.string(), ["b.jpg"]), (STRUCT, [named("a.jpg")])),
+}
+
+
+@pytest.mark.parametrize("files", UNLIKE.values(), ids=UNLIKE)
+def test_files_of_unlike_kinds_are_read_by_their_own(
+    tmp_path: Path, files: tuple[tuple[pa.DataType, list[Any]], ...]
+) -> None:
+    for number, (kind, images) in enumerate(files):
+        write(tmp_path / f"set/{number}.parquet", images, kind)
+    met = []
+    for content in (b"first", b"other"):
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / "set" / name).write_bytes(content)
+        rows = opened(tmp_path / "set")
+        assert {row.load() for row in rows.read()} <= {b"x", content}
+        met.append(rows.fingerprint)
+    assert len(set(met)) == 2
+
+
+def test_pictures_of_one_file_are_not_all_held_where_another_has_paths(tmp_path: Path) -> None:
+    """As many as a file has would not fit the memory."""
+    write(tmp_path / "set/0.parquet", ["a.jpg"], pa.string())
+    write(tmp_path / "set/1.parquet", [named("in.jpg", b"x")] * 3)
+    assert opened(tmp_path / "set").total is None
 
 
 def test_the_filter_keeps_others_pictures_out_of_the_fingerprint(tmp_path: Path) -> None:

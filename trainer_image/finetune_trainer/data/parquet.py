@@ -28,6 +28,8 @@ AT_ONCE = 64
 """Rows in memory, each perhaps a picture of some megabytes."""
 PICTURE_FIELDS = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "img", "picture", "photo")
 """Usual names of columns that hold pictures themselves."""
+PATH = ".path"
+"""Of a picture that is bytes and path, the part that is its path."""
 Held = Literal["bytes", "paths", "both"]
 """What a file holds of its pictures."""
 
@@ -52,9 +54,8 @@ def open_rows(source: Source) -> Rows:
     if "split" not in names and "split" not in fields:
         files = _of_split(files, where)
     notes = notes_on(source, fields, subject)
-    kind = names[fields["image"]]
-    held = _held(source, files, fields["image"]) if kind == "picture" else []
-    if kind == "text" or (held and all(one == "paths" for one in held)):
+    held = _held(source, files, fields["image"])
+    if all(one == "paths" for one in held):
         lines = (said for file in files for said in says(source, file, fields, where))
         return rows_of(source, join(lines), files, where, notes, fields)
     folder = folder_of(source)
@@ -64,7 +65,7 @@ def open_rows(source: Source) -> Rows:
             for said in says(source, file, fields, where):
                 yield row_alone(source, said, folder)
 
-    mixed = [file for file, one in zip(files, held, strict=False) if one != "bytes"]
+    mixed = [file for file, one in zip(files, held, strict=True) if one != "bytes"]
     beside = list_places(_named_in(source, mixed, fields), source.stores)
     own = [(source.store.uri, file) for file in files]
     return Rows(read, None, fingerprint([*own, *in_order(beside)]), where, notes, dict(named(fields)))
@@ -73,12 +74,12 @@ def open_rows(source: Source) -> Rows:
 def says(source: Source, file: Entry, fields: Fields, where: Where, *, paths_alone: bool = False) -> Iterator[Said]:
     """What each row says, in order; its columns besides the roles' are read only where the filter needs them.
 
-    `paths_alone`: of a picture that is bytes and path the path, and no captions. Raises DataInvalid for a file that is
-    broken or lacks a column.
+    `paths_alone`: of a picture only its path, and no captions. Raises DataInvalid for a file that is broken or lacks a
+    column.
     """
     name, place_split = posixpath.basename(file.key), split_of(file.key)
     roles = {name for role, name in fields.items() if role in ("split", "group") or not paths_alone}
-    columns = {*roles, *where.wanted, *([f"{fields['image']}.path"] if paths_alone else [])}
+    columns = {*roles, *where.wanted, *([fields["image"] + PATH] if paths_alone else [])}
     for number, values in enumerate(_values(source, file, fields, columns), start=1):
         if wanted(values, fields, where, place_split):
             said = say(f"{name}:{number}", values, fields)
@@ -104,7 +105,7 @@ def splits_in(source: Source, column: str | None) -> Counter[str | None]:
 
 
 def _values(source: Source, file: Entry, fields: Fields, columns: Collection[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a file, of each its `columns` as far as it has them; 'image.path' names a part of one."""
+    """The rows of a file, of each its `columns` as far as it has them; 'image.path' is a part of one, or that whole."""
     import pyarrow as pa
 
     number = 0
@@ -117,7 +118,9 @@ def _values(source: Source, file: Entry, fields: Fields, columns: Collection[str
                     f"{source.field}: {source.store.uri_of(file.key)} has no column {lacking[0]!r}, as the first file "
                     f"has; it has {', '.join(names)}"
                 )
-            chosen = [column for column in columns if column in names or column.rpartition(".")[0] in names]
+            known = {*names, *(parquet.schema.column(index).path for index in range(len(parquet.schema)))}
+            chosen = [column if column in known else column.removesuffix(PATH) for column in columns]
+            chosen = [column for column in chosen if column in known]
             for batch in parquet.iter_batches(batch_size=AT_ONCE, columns=chosen, use_threads=False):
                 for values in batch.to_pylist():
                     number += 1
@@ -140,12 +143,15 @@ def _held(source: Source, files: list[Entry], column: str) -> list[Held]:
     def of_file(file: Entry) -> Held:
         with open_seekable(source.store, file) as opened:
             try:
-                metadata = _open(opened).metadata
+                parquet = _open(opened)
             except (pa.ArrowException, OSError) as error:
                 raise _broken(source, file, error, 0) from None
-        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        kinds = {field.name: _kind(field.type) for field in parquet.schema_arrow}
+        if kinds.get(column) == "text":
+            return "paths"
+        groups = [parquet.metadata.row_group(index) for index in range(parquet.metadata.num_row_groups)]
         parts = [[group.column(index) for index in range(group.num_columns)] for group in groups]
-        if not all(any(part.path_in_schema == f"{column}.path" for part in group) for group in parts):
+        if not all(any(part.path_in_schema == column + PATH for part in group) for group in parts):
             return "bytes"
         chunks = [part for group in parts for part in group if part.path_in_schema == f"{column}.bytes"]
         nulls = [chunk.statistics.null_count if _counts_nulls(chunk) else None for chunk in chunks]
