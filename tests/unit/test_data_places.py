@@ -113,7 +113,8 @@ def test_a_cell_names_a_place(cell: str, place: Place) -> None:
 
 
 BAD_CELLS = ("..", "../..", "file:///", "file:///..", "s3://bucket/a/../b.png", "s3://bucket/a//b.png", "a\0.png",
-             ".finetune-0123.part", "file:///a/%00.png")  # fmt: skip
+             ".finetune-0123.part", "file:///a/%00.png", "s3://B!/x.jpg", "s3://ab/x.jpg",
+             "s3://key:secret@bucket/x.jpg")  # fmt: skip
 
 
 @pytest.mark.parametrize("cell", BAD_CELLS)
@@ -125,7 +126,8 @@ def test_what_can_be_no_picture_is_a_bad_row(cell: str) -> None:
 def test_odd_paths_are_bad_rows_of_a_table_and_nothing_more(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     long = "x" * 300
-    cells = ["a.jpg", f"{path_to_uri(tmp_path)}/grp/../a.jpg", f"{long}.jpg", f"/{long}/1.jpg", "s3://b/../c.jpg"]
+    cells = ["a.jpg", f"{path_to_uri(tmp_path)}/grp/../a.jpg", f"{long}.jpg", f"/{long}/1.jpg", "s3://b/../c.jpg",
+             "s3://B!/x.jpg"]  # fmt: skip
     (tmp_path / "a.csv").write_text("image,caption\n" + "".join(f"{cell},words\n" for cell in cells))
     rows = open_rows("data.train", DataSource(uri=path_to_uri(tmp_path / "a.csv")), open_store)
     problems = []
@@ -133,5 +135,12 @@ def test_odd_paths_are_bad_rows_of_a_table_and_nothing_more(tmp_path: Path) -> N
         try:
             row.load()
         except BadRow as bad:
-            problems.append((row.where, bad.kind))
-    assert problems == [(f"a.csv:{line}", "missing-image") for line in (4, 5, 6)]
+            problems.append((row.where, bad.kind, bad.detail))
+    assert [problem[:2] for problem in problems] == [(f"a.csv:{line}", "missing-image") for line in (4, 5, 6, 7)]
+    assert problems[-1][2] == "s3://B!/x.jpg: 'B!' is no bucket's name: write s3://BUCKET/KEY"
+
+
+def test_keys_in_a_cell_are_not_repeated() -> None:
+    with pytest.raises(BadRow) as bad:
+        resolve("file:///base", "s3://key:secret@bucket/x.jpg")
+    assert "secret" not in bad.value.detail

@@ -22,6 +22,7 @@ __all__ = [
     "Entry",
     "Retry",
     "Store",
+    "check_bucket",
     "check_key",
     "credentials_from_environment",
     "open_object",
@@ -42,7 +43,7 @@ def open_store(uri: str, credentials: CredentialsSource | None = None, *, retry:
         return FileStore(uri_to_path(uri))
     if separator and scheme == "s3":
         bucket, _, prefix = rest.partition("/")
-        _check_bucket(bucket)
+        check_bucket(bucket)
         prefix = prefix.rstrip("/")
         if prefix:
             check_key(prefix, f"s3://{bucket}")
@@ -67,7 +68,8 @@ def open_object(uri: str, credentials: CredentialsSource | None = None, *, retry
     return open_store(parent, credentials, retry=retry), key
 
 
-def _check_bucket(bucket: str) -> None:
+def check_bucket(bucket: str) -> None:
+    """Raise InvalidSpec for what can be no bucket's name."""
     if "@" in bucket:  # the value may hold keys, so it is not repeated
         raise InvalidSpec(
             "the s3:// URI holds a user or keys before '@': leave them out, keys are given apart from URIs"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from finetune_sdk.errors import DataInvalid, InvalidSpec, ObjectNotFound
-from finetune_sdk.storage import Entry, Store, check_key
+from finetune_sdk.storage import Entry, Store, check_bucket, check_key
 from finetune_sdk.uri import path_to_uri, uri_to_path
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.types import BadRow
@@ -104,6 +104,11 @@ def _from_the_root(uri: str) -> Place:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not bucket or not key:
         raise BadRow("missing-image", f"{uri!r} names no object")
+    try:
+        check_bucket(bucket)
+    except InvalidSpec as error:
+        shown = "" if "@" in bucket else f"{uri}: "  # before an @ may stand keys
+        raise BadRow("missing-image", f"{shown}{error}") from None
     return Place(f"s3://{bucket}", key)
 
 
