@@ -18,7 +18,7 @@ from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.fields import Fields, check_where, find_fields, notes_on, text_of
 from finetune_trainer.data.files import files_of, split_of
 from finetune_trainer.data.places import Place, fingerprint, in_order, list_places, resolve
-from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
+from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where, refuse_images
 from finetune_trainer.data.said import Said, folder_of, join, named, row_alone, rows_of, say, wanted
 from finetune_trainer.data.seekable import open_seekable
 from finetune_trainer.data.types import BadRow, Row
@@ -58,6 +58,8 @@ def open_rows(source: Source) -> Rows:
     if all(one == "paths" for one in held):
         lines = (said for file in files for said in says(source, file, fields, where))
         return rows_of(source, join(lines), files, where, notes, fields)
+    if all(one == "bytes" for one in held):
+        refuse_images(source)
     folder = folder_of(source)
 
     def read() -> Iterator[Row]:

@@ -192,6 +192,16 @@ def missing_field(source: Source, role: str, name: str, known: list[str], subjec
     return DataInvalid(f"{source.field}.{role}: {subject} has no column {name!r}; it has {', '.join(known) or 'none'}")
 
 
+def refuse_images(source: Source) -> None:
+    """Raise DataInvalid for a folder of `images` beside data of which no path counts from it: it would do nothing."""
+    if source.spec.images is None:
+        return
+    typed = f"{source.field}.images" if source.field.startswith("data.") else "--images"
+    raise DataInvalid(
+        f"{typed}: relative paths count from {source.spec.images}, and {source.spec.uri} names none: leave it out"
+    )
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
 

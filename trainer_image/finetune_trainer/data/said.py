@@ -15,7 +15,7 @@ from finetune_trainer.data.places import (
     read_picture,
     resolve,
 )
-from finetune_trainer.data.readers import Rows, Source, Where, unusable
+from finetune_trainer.data.readers import Rows, Source, Where, refuse_images, unusable
 from finetune_trainer.data.types import BadRow, Row, check_text
 
 
@@ -89,6 +89,9 @@ def rows_of(
     fields: Fields | None = None,
 ) -> Rows:
     """Rows of what was said, pictures looked up by few listings. `files`: all that was read for it."""
+    usable = [one for one in said if one.problem is None]
+    if usable and not any(map(_is_counted, usable)):
+        refuse_images(source)
     base = folder_of(source)
     places = [_place(base, one) for one in said]
     known = list_places([place for place in places if isinstance(place, Place)], source.stores)
@@ -142,6 +145,11 @@ def _place(base: str, said: Said) -> Place | BadRow | None:
         return resolve(said.folder or base, said.cell)
     except BadRow as problem:
         return problem
+
+
+def _is_counted(said: Said) -> bool:
+    """Whether its picture's path counts from a folder."""
+    return said.data is None and "://" not in said.cell and not said.cell.startswith("/")
 
 
 def _checked(data: bytes) -> bytes:
