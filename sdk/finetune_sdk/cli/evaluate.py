@@ -52,8 +52,8 @@ def command(
 ) -> None:
     """Measure retrieval recall, equal to `clip_benchmark eval --no_amp`.
 
-    Of a file: its data.test, or the part of its data.source that a run holds out as test. --model or --data stands in
-    place of the file's.
+    Of a file: its data.test, or the part of its data.source that a run holds out as test, at its evaluation.recallAt.
+    --model, --data or --recall-at stands in place of the file's.
 
     \b
     finetune evaluate -f run.yaml
@@ -71,13 +71,15 @@ def command(
     if to:
         check_target(to, "--to", (model, data, os.fspath(path) if path else None))
     seed = run.spec.training.seed if run else 0
+    in_file = run.spec.evaluation.recall_at if run else None
     with open_world(credentials, "finetune evaluate") as world:
         from finetune_trainer.display.choose import console_for
         from finetune_trainer.display.table import show_evaluation
         from finetune_trainer.pipeline.documents import encode
-        from finetune_trainer.pipeline.evaluate import evaluate_by_itself
+        from finetune_trainer.pipeline.evaluate import RECALL_AT, evaluate_by_itself
 
-        evaluation = evaluate_by_itself(wanted, measured, sorted(set(ks)) or None, world, seed)
+        asked, field = (in_file, "evaluation.recallAt") if in_file and not ks else (sorted(set(ks)) or None, RECALL_AT)
+        evaluation = evaluate_by_itself(wanted, measured, asked, world, seed, field)
     if to:
         write_result(to, encode(evaluation))
     show_evaluation(evaluation, console_for(sys.stdout, os.environ), str(to or ""))

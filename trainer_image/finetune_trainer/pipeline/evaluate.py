@@ -24,11 +24,17 @@ RECALL_AT = "--recall-at"
 
 @device_memory()
 def evaluate_by_itself(
-    model: Model, data: DataSource | Data, ks: Sequence[int] | None, world: World, seed: int = 0
+    model: Model,
+    data: DataSource | Data,
+    ks: Sequence[int] | None,
+    world: World,
+    seed: int = 0,
+    ks_field: str = RECALL_AT,
 ) -> Evaluation:
     """Measure `model` on all of a source, or on the test set of a run's data.
 
-    `ks` None: 1, 5 and 10 as far as there are candidates. `seed`: the run's, from which random weights are drawn.
+    `ks` None: 1, 5 and 10 as far as there are candidates; `ks_field` is where they are written. `seed`: the
+    run's, from which random weights are drawn.
 
     Raises:
         FinetuneError: as a run's baseline would.
@@ -36,7 +42,7 @@ def evaluate_by_itself(
     device = ready_device(world)
     loaded = load_model(model, stores=world.open, cache_root=world.cache_root, device=device, seed=seed)
     split = prepared(loaded, data, world, seed)
-    resolved, notes = resolve_ks(ks, len(split.images), field=RECALL_AT)
+    resolved, notes = resolve_ks(ks, len(split.images), field=ks_field)
     for note in notes:
         world.progress.note(note)
     return measure(loaded, split, resolved, device=device, progress=world.progress, stage="evaluate").evaluation
