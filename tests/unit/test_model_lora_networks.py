@@ -1,4 +1,4 @@
-"""Low-rank adapters in timm networks: 1x1 convolutions of MLPs, and networks that do not tell their blocks."""
+"""Low-rank adapters in timm networks: 1x1 convolutions of attention and MLPs, and networks that tell no blocks."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,23 +23,25 @@ from tests.support.training import make_batch, parts_of, resolved_for
 
 SPEC = Lora(rank=4, alpha=8.0)
 MLP = "visual.trunk.stages.2.blocks.0.mlp.fc1.weight"
+QKV = "visual.trunk.stages.2.blocks.0.attn.qkv.weight"
 
 
 @pytest.fixture
 def coatnet(tmp_path: Path) -> ClipModel:
-    """Its last blocks have MLPs of 1x1 convolutions, and the first ones such convolutions that are no MLP."""
+    """Its last blocks have attention and MLPs of 1x1 convolutions, and the first ones such convolutions that are
+    neither."""
     vision = CONFIGS["composed"]["vision_cfg"] | {"timm_model_name": "test_coatnet", "image_size": 160}
     config = CONFIGS["composed"] | {"vision_cfg": vision}
     return assemble(config, {}, name="tiny-coatnet", source="random", files=tiny_bert_dir(tmp_path / "t"))
 
 
-def test_convolutions_of_one_pixel_in_an_mlp_are_adapted_and_merged(coatnet: ClipModel) -> None:
+def test_convolutions_of_one_pixel_in_attention_and_mlp_are_adapted_and_merged(coatnet: ClipModel) -> None:
     freeze(coatnet, Freeze())
     places = check_lora(coatnet)["image"]
     base = {name: value.clone() for name, value in coatnet.module.state_dict().items()}
-    assert MLP in places
-    assert base[MLP].shape[2:] == (1, 1)
-    assert {name.split(".")[-3] for name in places if base[name].ndim == 4} == {"mlp"}
+    assert {MLP, QKV} <= {*places}
+    assert base[MLP].shape[2:] == base[QKV].shape[2:] == (1, 1)
+    assert {name.split(".")[-3] for name in places if base[name].ndim == 4} == {"attn", "mlp"}
     add_lora(coatnet, SPEC, seed=3)
     assert all(torch.equal(value, base[name]) for name, value in merged_state(coatnet.module).items())
     batch = make_batch(coatnet, 0)
@@ -52,20 +54,51 @@ def test_convolutions_of_one_pixel_in_an_mlp_are_adapted_and_merged(coatnet: Cli
         merge_lora(coatnet.module)
         torch.testing.assert_close(parts_of(coatnet).encode_image(images), through, rtol=1e-5, atol=1e-6)
     assert merged.keys() == base.keys()
-    assert merged[MLP].shape == base[MLP].shape
+    assert all(merged[name].shape == base[name].shape for name in (MLP, QKV))
     assert {name for name in places if torch.equal(merged[name], base[name])} == set()
 
 
-def test_the_update_of_a_convolution_is_that_of_a_linear_layer(coatnet: ClipModel) -> None:
+KINDS = {"an MLP's": (MLP, 1, 1), "query, key and value of each head": (QKV, 3, 2)}
+
+
+@pytest.mark.parametrize(("name", "parts", "heads"), KINDS.values(), ids=KINDS)
+def test_the_update_of_a_convolution_is_that_of_a_linear_layer(
+    coatnet: ClipModel, name: str, parts: int, heads: int
+) -> None:
     freeze(coatnet, Freeze())
     add_lora(coatnet, SPEC, seed=3)
-    owner, _, attribute = MLP.rpartition(".")
-    convolution: Any = coatnet.module.get_submodule(owner)
+    convolution: Any = coatnet.module.get_submodule(name.removesuffix(".weight"))
     update: Any = convolution.parametrizations.weight[0]
     with torch.no_grad():
         update.up.normal_(generator=torch.Generator().manual_seed(0))
-        linear = convolution.parametrizations.weight.original[..., 0, 0] + 2 * update.up[0] @ update.down[0]
-        torch.testing.assert_close(getattr(convolution, attribute)[..., 0, 0], linear)
+        changes = [(update.up[part] @ update.down[part]).chunk(heads) for part in range(parts)]
+        change = torch.cat([changes[part][head] for head in range(heads) for part in range(parts)])
+        linear = convolution.parametrizations.weight.original[..., 0, 0] + 2 * change
+        pixels = torch.rand(1, linear.shape[1], 2, 2, generator=torch.Generator().manual_seed(1))
+        expected = torch.einsum("oi,bihw->bohw", linear, pixels)
+        expected += 0 if convolution.bias is None else convolution.bias[:, None, None]
+        merged = merged_state(coatnet.module)[name]
+        torch.testing.assert_close(convolution(pixels), expected)
+        torch.testing.assert_close(merged[..., 0, 0], linear)
+    assert update.up.shape[0] == parts
+
+
+OF_CONVOLUTIONS = {
+    "mobilenetv4_hybrid_medium": ("attn.query.proj", "attn.key.proj", "attn.value.proj", "attn.output.proj"),
+    "efficientformerv2_s0": ("token_mixer.q.conv", "token_mixer.k.conv", "token_mixer.v.conv", "token_mixer.proj.conv"),
+    "mobilevitv2_050": ("attn.qkv_proj", "attn.out_proj"),
+}
+
+
+@pytest.mark.parametrize(("network", "parts"), OF_CONVOLUTIONS.items(), ids=OF_CONVOLUTIONS)
+def test_attention_of_convolutions_is_adapted_under_any_name(tmp_path: Path, network: str, parts: tuple[str]) -> None:
+    config = CONFIGS["composed"] | {"vision_cfg": CONFIGS["composed"]["vision_cfg"] | {"timm_model_name": network}}
+    files = tiny_bert_dir(tmp_path / "t")
+    with torch.device("meta"):
+        module = build_module(config, usual_preprocess("ViT-B-32"), files, 0, network)
+    places = check_lora(SimpleNamespace(module=module, config=config, name=network))["image"]  # type: ignore[arg-type]
+    assert all(any(name.endswith(f".{part}.weight") for name in places) for part in parts)
+    assert not [name for name in places if ".se." in name or ".stem." in name]
 
 
 MOBILE = {"MobileCLIP-S1": 88, "MobileCLIP-S2": 96, "RN50": 4}

@@ -2,7 +2,8 @@
 
 A weight W (out, in) becomes W + alpha / rank x up @ down, where `down` (rank, in) begins at random and `up` (out, rank)
 at 0, so that training begins at the base. W itself is frozen. A packed weight, of query, key and value on top of one
-another, is adapted as the three that it is, and a 1x1 convolution in an MLP as the linear layer that it is.
+another or of each head's in turn, is adapted as the three that it is, and a 1x1 convolution in attention or an MLP as
+the linear layer that it is.
 """
 
 from collections import Counter
@@ -28,17 +29,20 @@ _POOLS = ("attn_pool", "attnpool")
 """Attention behind the blocks."""
 _MLP = "mlp"
 """What timm calls the MLP of a block; a 1x1 convolution elsewhere, such as a ResNet's, is none."""
+_ATTENTION = "Attention"
+"""In the names of timm's classes of attention between tokens, not of those to channels (ChannelAttn, SplitAttn)."""
 _INNER = ".parametrizations."
 
 
 class LowRank(nn.Module):
     """The update of one weight: W (parts x out, in) to W + scale x up @ down, in float32 also under autocast.
 
-    W may be (out, in, 1, 1), of a convolution.
+    W may be (out, in, 1, 1), of a convolution; with several `heads` it is (heads x parts x out, in).
     """
 
-    def __init__(self, weight: Tensor, parts: int, spec: Lora, generator: torch.Generator) -> None:
+    def __init__(self, weight: Tensor, parts: int, heads: int, spec: Lora, generator: torch.Generator) -> None:
         super().__init__()
+        self.heads = heads
         rows, columns = weight.shape[:2]
         self.scale = spec.alpha / spec.rank
         # As torch draws a linear layer's weight, uniform in +-1 / sqrt(in); on the CPU, to be the same for any device.
@@ -49,7 +53,9 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
-            return weight + self.scale * (self.up @ self.down).reshape(weight.shape)
+            update = self.up @ self.down  # (parts, heads x out, in)
+            by_head = update.reshape(len(update), self.heads, -1, update.shape[-1]).transpose(0, 1)
+            return weight + self.scale * by_head.reshape(weight.shape)
 
 
 def add_lora(model: ClipModel, spec: Lora, seed: int) -> str:
@@ -66,7 +72,9 @@ def add_lora(model: ClipModel, spec: Lora, seed: int) -> str:
     for name in [name for tower in TOWERS for name in places[tower]]:
         owner, _, attribute = name.rpartition(".")
         weight = model.module.get_parameter(name)
-        update = LowRank(weight, _parts(name, weight), spec, generator)
+        parts = _parts(name, weight)
+        heads = _heads_of(model.module.get_submodule(owner.rpartition(".")[0])) if parts > 1 else 1
+        update = LowRank(weight, parts, heads, spec, generator)
         parametrize.register_parametrization(model.module.get_submodule(owner), attribute, update)
     trained = sum(value.numel() for value in model.module.parameters() if value.requires_grad)
     counts = " and ".join(f"{len(places[tower])} of the {tower} tower's" for tower in TOWERS if places[tower])
@@ -150,17 +158,19 @@ def _adaptable(model: ClipModel, tower: Tower) -> Iterator[str]:
             f"training.lora: the blocks of the {tower} tower of {model.name} cannot be told apart, nor what of it is "
             f"attention and MLP: set training.freeze.{tower}.all: true, or leave lora out"
         ) from error
+    attention = tuple(f"{name}." for name, part in model.module.named_modules() if _ATTENTION in type(part).__name__)
     for owner, part in model.module.named_modules():
-        for attribute in ("weight",) if _is_linear(owner, part) else _ATTENTION_WEIGHTS:
+        is_linear = _is_linear(part, is_inside=owner.startswith(attention) or _MLP in owner.split("."))
+        for attribute in ("weight",) if is_linear else _ATTENTION_WEIGHTS:
             name = f"{owner}.{attribute}"
             if name in trained and (1 <= layers.place[name] <= layers.blocks or _is_pool(name)):
                 yield name
 
 
-def _is_linear(owner: str, part: nn.Module) -> bool:
-    """Whether a module's weight is (out, in), or that with two sides of 1 in an MLP."""
+def _is_linear(part: nn.Module, *, is_inside: bool) -> bool:
+    """Whether a module's weight is (out, in), or that with two sides of 1 `is_inside` attention or an MLP."""
     if isinstance(part, nn.Conv2d):
-        return part.kernel_size == (1, 1) and part.groups == 1 and _MLP in owner.split(".")
+        return part.kernel_size == (1, 1) and part.groups == 1 and is_inside
     return isinstance(part, nn.Linear)
 
 
@@ -172,3 +182,8 @@ def _parts(name: str, weight: Tensor) -> int:
     owner, _, attribute = name.rpartition(".")
     parts = _PACKED.get(attribute) or _PACKED.get(owner.rpartition(".")[2], 1)
     return parts if weight.shape[0] % parts == 0 else 1
+
+
+def _heads_of(attention: Any) -> int:
+    """How often a packed weight has its parts: once, or once for each head, as timm's CoAtNet and MaxViT order them."""
+    return int(attention.num_heads) if getattr(attention, "head_first", False) else 1
