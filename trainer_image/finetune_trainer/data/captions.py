@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
+from torch import Tensor
 
 from finetune_trainer.data.types import BadRow, check_text
 from finetune_trainer.model.clip import Tokenizer
@@ -37,16 +37,28 @@ def clean_captions(raw: Sequence[str]) -> tuple[tuple[str, ...], Counter[str]]:
 
 
 def count_truncated(captions: Sequence[str], tokenize: Tokenizer, context_length: int) -> int:
-    """How many captions lose at least their last word to the tokenizer's limit of `context_length` tokens.
+    """How many captions lose at least their last word to the tokenizer's limit of `context_length` tokens."""
+    long = [text for text in captions if _may_be_cut(text, context_length)]
+    parts = (long[start : start + AT_ONCE] for start in range(0, len(long), AT_ONCE))
+    return sum(count_cut(part, tokenize(part), tokenize, context_length) for part in parts)
+
+
+def count_cut(captions: Sequence[str], tokens: Tensor, tokenize: Tokenizer, context_length: int) -> int:
+    """The same of a few captions whose `tokens` (N, context_length) are known.
 
     Told without knowing the tokenizer: leaving the last word out changes nothing. Of a text without spaces, as
     Chinese or Thai, its last character is left out.
     """
-    long = [text for text in captions if len(text.encode()) + SPECIAL_TOKENS > context_length and len(text) > 1]
-    cut = 0
-    for start in range(0, len(long), AT_ONCE):
-        some = long[start : start + AT_ONCE]
-        whole = np.asarray(tokenize(some))
-        shorter = np.asarray(tokenize([text.rsplit(" ", 1)[0] if " " in text else text[:-1] for text in some]))
-        cut += int((whole == shorter).all(axis=1).sum())
-    return cut
+    long = [index for index, text in enumerate(captions) if _may_be_cut(text, context_length)]
+    if not long:
+        return 0
+    shorter = tokenize([_without_end(captions[index]) for index in long])
+    return int((tokens[long] == shorter).all(dim=1).sum())
+
+
+def _may_be_cut(text: str, context_length: int) -> bool:
+    return len(text.encode()) + SPECIAL_TOKENS > context_length and len(text) > 1
+
+
+def _without_end(text: str) -> str:
+    return text.rsplit(" ", 1)[0] if " " in text else text[:-1]

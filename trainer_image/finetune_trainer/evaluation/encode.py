@@ -6,7 +6,7 @@ product decides its last bits. Image embeddings are (N, D), text embeddings (M, 
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,6 @@ from finetune_trainer.data.batches import evaluation_batches, normalise
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.progress import Progress
-
-Batch = TypeVar("Batch", Tensor, list[str])
 
 BATCH = 64
 """Pictures in a batch: CLIP Benchmark's default."""
@@ -35,8 +33,8 @@ def encode_texts(
 ) -> Tensor:
     """(M, D) float32 on the CPU, in the order of `split.captions`; `progress` advances by captions."""
     parts = (split.images[start : start + batch_size] for start in range(0, len(split.images), batch_size))
-    batches = ([caption for image in images for caption in image.captions] for images in parts)
-    return encode_captions(model, batches, device=device, progress=progress)
+    batches = (model.tokenize([caption for image in images for caption in image.captions]) for images in parts)
+    return encode_tokens(model, batches, device=device, progress=progress)
 
 
 def encode_pixels(model: ClipModel, batches: Iterable[Tensor], *, device: torch.device, progress: Progress) -> Tensor:
@@ -51,20 +49,16 @@ def encode_pixels(model: ClipModel, batches: Iterable[Tensor], *, device: torch.
     )
 
 
-def encode_captions(
-    model: ClipModel, batches: Iterable[list[str]], *, device: torch.device, progress: Progress
-) -> Tensor:
-    """(M, D) float32 on the CPU of batches of texts."""
+def encode_tokens(model: ClipModel, batches: Iterable[Tensor], *, device: torch.device, progress: Progress) -> Tensor:
+    """(M, D) float32 on the CPU of batches (n, T) int64, as the model's tokenizer gives them."""
     module: Any = model.module
-    return _encode(
-        module, batches, lambda texts: module.encode_text(model.tokenize(texts).to(device)), device, progress
-    )
+    return _encode(module, batches, lambda tokens: module.encode_text(tokens.to(device)), device, progress)
 
 
 def _encode(
     module: nn.Module,
-    batches: Iterable[Batch],
-    forward: Callable[[Batch], Tensor],
+    batches: Iterable[Tensor],
+    forward: Callable[[Tensor], Tensor],
     device: torch.device,
     progress: Progress,
 ) -> Tensor:

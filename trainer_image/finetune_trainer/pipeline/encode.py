@@ -16,13 +16,13 @@ from finetune_sdk.api.model import Model
 from finetune_sdk.errors import DataInvalid, WeightsInvalid
 from finetune_trainer.data.ahead import ahead
 from finetune_trainer.data.bare import Text, open_pictures, read_texts
-from finetune_trainer.data.captions import count_truncated
+from finetune_trainer.data.captions import count_cut
 from finetune_trainer.data.decode import decode, quiet_pillow
 from finetune_trainer.data.index import MOST_LISTED, default_workers, too_many_bad
 from finetune_trainer.data.pixels import check_shape, evaluation_transform
 from finetune_trainer.data.readers import Rows
 from finetune_trainer.data.types import BadRow, Row
-from finetune_trainer.evaluation.encode import BATCH, encode_captions, encode_pixels
+from finetune_trainer.evaluation.encode import BATCH, encode_pixels, encode_tokens
 from finetune_trainer.model.clip import ClipModel, Preprocess
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.evaluate import ready_device
@@ -133,9 +133,18 @@ def encode_lines(
             judged.ids.append(one.text)
     judged.check(judged.read)
     progress.start("encode", len(judged.ids), "texts")
-    batches = (judged.ids[start : start + TEXTS] for start in range(0, len(judged.ids), TEXTS))
-    made = encode_captions(model, batches, device=device, progress=progress)
-    if cut := count_truncated(judged.ids, model.tokenize, model.context_length):
+    cut = 0
+
+    def batches() -> Iterator[Tensor]:
+        nonlocal cut
+        for start in range(0, len(judged.ids), TEXTS):
+            some = judged.ids[start : start + TEXTS]
+            tokens = model.tokenize(some)
+            cut += count_cut(some, tokens, model.tokenize, model.context_length)
+            yield tokens
+
+    made = encode_tokens(model, batches(), device=device, progress=progress)
+    if cut:
         progress.note(f"{count(cut, 'text')} longer than the model's {model.context_length} tokens, and cut there")
     return _vectors(model, "texts", judged, made, "it holds no texts", progress)
 
