@@ -67,9 +67,9 @@ class DyingStore:
         with self._call():
             return self._inner.stat(key)
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
         with self._call():
-            yield from self._inner.list(prefix)
+            yield from self._inner.list(prefix, most)
 
     def delete(self, key: str) -> None:
         with self._call():

@@ -50,6 +50,15 @@ class TestEveryStore:
             list(pool.map(lambda name: store.write(name, b"x"), names))
         assert keys(store, "many/") == names
 
+    def test_no_more_are_listed_than_are_asked_for(self, store: Store) -> None:
+        for name in NAMES:
+            store.write(name, b"")
+        for most in (0, 2, 1000):
+            found = [entry.key for entry in store.list(most=most)]
+            assert len(found) == min(most, len(NAMES))
+            assert set(found) <= set(NAMES)
+            assert found == sorted(found, key=str.encode)
+
     def test_listing_and_stat_agree(self, store: Store) -> None:
         store.write("a/b", b"12345")
         (entry,) = store.list()

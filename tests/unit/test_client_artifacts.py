@@ -51,8 +51,8 @@ def test_the_trainers_mark_is_read_and_its_process_fenced_out() -> None:
 class Raced(MemoryStore):
     """Another run claims the output while its objects are listed for deletion."""
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        found = list(super().list(prefix))
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
+        found = list(super().list(prefix, most))
         claim(self, run="uid-other", process="pod", now=NOW)
         return iter(found)
 

@@ -9,6 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from finetune_sdk.api.data import DataSource
+from finetune_sdk.client.memory_store import MemoryStore
 from finetune_sdk.errors import DataInvalid, StorageDenied
 from finetune_sdk.storage import Entry, Store, open_store
 from finetune_sdk.storage.file import FileStore
@@ -208,7 +209,7 @@ def test_the_folder_that_holds_most_is_taken(tmp_path: Path, thumbs: list[str], 
 
 
 def test_a_folder_that_may_not_be_read_ends_the_search_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object) -> Iterator[Entry]:
+    def denied(*_: object, **__: object) -> Iterator[Entry]:
         yield Entry("other.jpg", 1, "e")
         raise StorageDenied("file:///lost+found cannot be read")
 
@@ -235,3 +236,59 @@ def test_the_whole_file_system_is_not_looked_through(tmp_path: Path) -> None:
         return Mounted(tmp_path)
 
     assert guess(DataSource(uri="file:///data/a.csv"), stores).missing == "1.jpg"
+
+
+class Bucket:
+    """A bucket's objects, and how many of them were listed in all, those of the table's own folder twice."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+        self.listed = 0
+
+    def store(self, uri: str) -> Store:
+        bucket, prefix = self, uri.removeprefix("s3://bucket").lstrip("/")
+        left = {key.removeprefix(f"{prefix}/"): data for key, data in self.objects.items() if key.startswith(prefix)}
+
+        class Below(MemoryStore):
+            def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
+                found = list(super().list(prefix, most))
+                bucket.listed += len(found)
+                return iter(found)
+
+        store = Below(uri)
+        for key, data in left.items():
+            store.write(key, data)
+        return store
+
+
+LINES = ("image,caption\n" + "".join(f"{name},words\n" for name in NAMES)).encode()
+PHOTOS = {f"photos/{name}": b"x" for name in NAMES}
+LOGS = {f"~logs/{number}": b"" for number in range(3000)}
+BUCKETS = {
+    "pictures beside the table's folder": ("s3://bucket/text/a.csv", PHOTOS | LOGS, "s3://bucket/photos", 2 + 1000),
+    "pictures below the table at the root": ("s3://bucket/a.csv", PHOTOS | LOGS, "s3://bucket/photos", 1000),
+    "pictures after some others": (
+        "s3://bucket/text/a.csv",
+        {key.removeprefix("~"): data for key, data in LOGS.items()} | PHOTOS,
+        "s3://bucket/photos",
+        2 + 1000 + 3031,
+    ),
+    "no pictures": ("s3://bucket/a.csv", LOGS, None, 1000 + 3001),
+}
+
+
+@pytest.mark.parametrize(("uri", "objects", "images", "most"), BUCKETS.values(), ids=BUCKETS)
+def test_no_more_of_a_bucket_is_listed_than_it_takes(
+    uri: str, objects: dict[str, bytes], images: str | None, most: int
+) -> None:
+    bucket = Bucket({uri.removeprefix("s3://bucket/"): LINES} | objects)
+    assert guess(DataSource(uri=uri), bucket.store).images == images
+    assert bucket.listed == most
+
+
+def test_a_bucket_of_any_size_is_looked_through_as_far_as_a_folder_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guessing, "LOOKED_THROUGH_FIRST", (1000,))
+    monkeypatch.setattr(guessing, "LOOKED_THROUGH", 2000)
+    bucket = Bucket({"text/a.csv": LINES} | LOGS)
+    assert guess(DataSource(uri="s3://bucket/text/a.csv"), bucket.store).missing == NAMES[0]
+    assert bucket.listed == 2 + 1000 + 2000

@@ -44,8 +44,8 @@ class MemoryStore:
         data = self._objects.get(check_key(key, self.uri))
         return None if data is None else Entry(key, len(data), _etag(data))
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        keys = sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
+        keys = sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)[:most]
         return iter([Entry(key, len(self._objects[key]), _etag(self._objects[key])) for key in keys])
 
     def delete(self, key: str) -> None:

@@ -62,8 +62,11 @@ class Store(Protocol):
     def stat(self, key: str) -> Entry | None:
         """The object's entry, None if there is no such object."""
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        """All objects whose key starts with `prefix` (a text, not a folder), sorted by key as UTF-8."""
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
+        """All objects whose key starts with `prefix` (a text, not a folder), sorted by key as UTF-8.
+
+        `most`: no more than so many are asked for, those that the store gives first.
+        """
 
     def delete(self, key: str) -> None:
         """Remove the object; it need not exist."""

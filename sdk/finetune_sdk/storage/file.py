@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,11 +90,11 @@ class FileStore:
                 return None
             return Entry(key, status.st_size, _etag(status)) if path.is_file() else None
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
         check_prefix(prefix, self.uri)
         parent = prefix.rpartition("/")[0]
         folder = self._folder / parent
-        return self._walk(folder, f"{parent}/" if parent else "", prefix, ())
+        return islice(self._walk(folder, f"{parent}/" if parent else "", prefix, ()), most)
 
     def delete(self, key: str) -> None:
         path = self._path(key)

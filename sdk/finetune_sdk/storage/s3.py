@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from xml.etree import ElementTree as ET
@@ -93,10 +94,10 @@ class S3Store:
             self._run(key, self._see_bucket)
         return Entry(key, *found) if found is not None else None
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
         check_prefix(prefix, self.uri)
         # In memory, to sort: not all servers list "a.txt" before "a/b" (SeaweedFS). Read anew after a failure.
-        entries = self._run(prefix, lambda: tuple(self._entries(prefix)))
+        entries = self._run(prefix, lambda: tuple(islice(self._entries(prefix), most)))
         return iter(sorted(entries, key=lambda entry: entry.key.encode()))
 
     def delete(self, key: str) -> None:

@@ -2,14 +2,14 @@
 
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
 from finetune_sdk.api.data import DataSource
 from finetune_sdk.errors import DataInvalid, StorageDenied
-from finetune_sdk.storage import Store
+from finetune_sdk.storage import Entry, Store
 from finetune_trainer.data.captions import clean_captions
 from finetune_trainer.data.formats import choose_reader, locate
 from finetune_trainer.data.guess_splits import Splits, splits_of
@@ -27,6 +27,8 @@ SOUGHT = 100
 """Pictures whose names are then looked for elsewhere."""
 LOOKED_THROUGH = 100_000
 """Files among which a picture's folder is looked for."""
+LOOKED_THROUGH_FIRST = (1000, 10_000)
+"""Of a whole bucket, which may hold anything: no more where these hold the pictures."""
 FILE_SYSTEM = "file:///"
 """Is not looked through."""
 
@@ -123,25 +125,37 @@ def _find_folder(source: Source, rows: Sequence[Row]) -> str | None:
     sought = cells[:: max(1, len(cells) // SOUGHT)][:SOUGHT]
     here = parent_of(source.store.uri_of(source.key)).folder if source.key else source.store.uri
     held: dict[str, tuple[int, int]] = {}
-    for folder in (here, parent_of(here).folder):
-        if folder != FILE_SYSTEM:
-            held |= _holding(source.stores(folder), sought)
-        if any(count > len(sought) / 2 for count, _ in held.values()):
-            break
+    for folder in dict.fromkeys((here, parent_of(here).folder)):  # a bucket is its own folder above
+        for entries in _listings(source.stores(folder)) if folder != FILE_SYSTEM else ():
+            held |= _holding(source.stores(folder), entries, sought)
+            if any(count > len(sought) / 2 for count, _ in held.values()):
+                return max(held, key=lambda place: held[place])
     return max(held, key=lambda place: held[place], default=None)
 
 
-def _holding(store: Store, cells: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _listings(store: Store) -> Iterator[Sequence[Entry]]:
+    """What lies below a store, as far as it is looked through and may be read; of a whole bucket a little at first."""
+    is_bucket = not parent_of(store.uri).key
+    for most in (*(LOOKED_THROUGH_FIRST if is_bucket else ()), LOOKED_THROUGH):
+        entries: list[Entry] = []
+        with suppress(StorageDenied):
+            for entry in store.list(most=most):
+                entries.append(entry)  # noqa: PERF402 - those before a refusal count
+        yield entries
+        if len(entries) < most:
+            return
+
+
+def _holding(store: Store, entries: Iterable[Entry], cells: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Folders that hold some of `cells`, how many, and their bytes: of thumbnails there are as many, but smaller."""
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for cell in cells:
         by_name[posixpath.basename(cell)].append(cell)
     held: dict[str, tuple[int, int]] = {}
-    with suppress(StorageDenied):
-        for entry in islice(store.list(), LOOKED_THROUGH):
-            for cell in by_name.get(posixpath.basename(entry.key), ()):
-                if entry.key.endswith(f"/{cell}"):
-                    place = store.uri_of(entry.key.removesuffix(f"/{cell}"))
-                    count, size = held.get(place, (0, 0))
-                    held[place] = (count + 1, size + entry.size)
+    for entry in entries:
+        for cell in by_name.get(posixpath.basename(entry.key), ()):
+            if entry.key.endswith(f"/{cell}"):
+                place = store.uri_of(entry.key.removesuffix(f"/{cell}"))
+                count, size = held.get(place, (0, 0))
+                held[place] = (count + 1, size + entry.size)
     return held
