@@ -14,6 +14,7 @@ from finetune_sdk.api.model import Model
 from finetune_sdk.cli.models import load_catalogue, some_pairs
 from finetune_sdk.cli.places import uri_of
 from finetune_sdk.errors import UsageError
+from finetune_sdk.mistakes import in_words
 from finetune_sdk.uri import uri_to_path
 
 Part = TypeVar("Part", bound=Schema)
@@ -52,20 +53,22 @@ def model_of(typed: str, option: str, tag: str | None = None) -> Model:
         if colon:
             return _parsed(Model, {"name": name, "weights": {"tag": published}}, option)
         _check_no_architecture(typed, option)
-    return _parsed(Model, {"weights": {"uri": uri_of(typed)}}, option)
+    return _parsed(Model, {"weights": {"uri": uri_of(typed, option)}}, option)
 
 
 def source_of(typed: str, kind: str, images: str | None, where: tuple[str, ...], option: str = "--data") -> DataSource:
     """The source that `option` and its companions name. Raises UsageError."""
     pairs = [pair.partition("=") for pair in where]
-    if bad := next((pair for pair in pairs if not pair[1]), None):
-        raise UsageError(f"--where {bad[0]}: write COLUMN=VALUE, such as split=test")
+    if bad := next((pair for pair in pairs if not pair[0] or not pair[1]), None):
+        raise UsageError(f"--where {''.join(bad)}: write COLUMN=VALUE, such as split=test")
     columns = [column for column, _, _ in pairs]
     if again := next((column for column in columns if columns.count(column) > 1), None):
         values = " and ".join(value for column, _, value in pairs if column == again)
         raise UsageError(f"--where {again}=: it is given with {values}, and a row holds one value: give one of them")
-    document = {"uri": uri_of(typed), "format": kind, "where": {column: value for column, _, value in pairs}}
-    return _parsed(DataSource, document | ({"images": uri_of(images)} if images else {}), option)
+    document = {"uri": uri_of(typed, option), "format": kind, "where": {column: value for column, _, value in pairs}}
+    if images is not None:
+        document["images"] = uri_of(images, "--images")
+    return _parsed(DataSource, document, option)
 
 
 def check_alone(option: str, companions: Mapping[str, str | None]) -> None:
@@ -130,5 +133,9 @@ def _parsed(kind: type[Part], document: Mapping[str, object], option: str) -> Pa
         return kind.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{option}: {where}: {first['msg']}, not {first['input']!r}") from None
+        field = ".".join(map(str, first["loc"]))
+        if field in ("images", "format"):
+            called = f"--{field}"
+        else:
+            called = option if field.endswith("uri") else f"{option}: {field}"
+        raise UsageError(f"{called}: {in_words(first, first['loc'])}") from None

@@ -64,8 +64,8 @@ def command(
     if data is None:
         check_alone("--data", source_companions(kind, images, where))
     run = load_run(path) if path else None
-    wanted = model_of(model, "--model", tag) if model else run.spec.model if run else None
-    measured = source_of(data, kind, images, where) if data else run.spec.data if run else None
+    wanted = model_of(model, "--model", tag) if model is not None else run.spec.model if run else None
+    measured = source_of(data, kind, images, where) if data is not None else run.spec.data if run else None
     if wanted is None or measured is None:
         raise UsageError("give --model and --data, or a run's file with -f")
     if to:

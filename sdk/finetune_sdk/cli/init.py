@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune_sdk.cli.choices import source_of
 from finetune_sdk.cli.local import LocalPath
-from finetune_sdk.cli.places import credentials_option, open_world, uri_of
+from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
 from finetune_sdk.runfile import parse_run
 from finetune_sdk.uri import uri_to_path
@@ -40,9 +41,7 @@ def command(data: str, images: str | None, to: Path, credentials: Path | None) -
     finetune init --data annotations/captions_train2017.json -o coco.yaml
     """
     _check_free(to)
-    from finetune_sdk.api.data import DataSource
-
-    spec = DataSource(uri=uri_of(data), images=uri_of(images) if images else None)
+    spec = source_of(data, "auto", images, ())
     with open_world(credentials, "finetune init") as world:
         from finetune_trainer.data.guess import guess
 

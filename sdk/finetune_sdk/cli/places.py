@@ -66,6 +66,8 @@ def open_world(credentials: Path | None, command: str) -> "Iterator[World]":
         )
 
 
-def uri_of(typed: str) -> str:
-    """A path as a file:// URI; a URI as it is."""
+def uri_of(typed: str, called: str = "URI") -> str:
+    """A path as a file:// URI; a URI as it is. Raises UsageError for nothing, which as a path is the folder here."""
+    if not typed:
+        raise UsageError(f"{called} is empty, as of a variable that is not set: give a path or a URI")
     return typed if "://" in typed else path_to_uri(Path(typed).absolute())
