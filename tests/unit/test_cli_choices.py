@@ -11,6 +11,7 @@ from finetune_sdk.cli.main import finetune
 from finetune_sdk.errors import UsageError
 from finetune_sdk.storage import open_store
 from finetune_trainer.data.bare import open_pictures
+from finetune_trainer.pipeline import layout
 from finetune_trainer.pipeline.documents import write_document
 from finetune_trainer.pipeline.layout import RUN
 from tests.support.command import Command
@@ -116,6 +117,22 @@ def test_a_link_to_the_data_is_the_data(here: Path) -> None:
     with pytest.raises(UsageError, match="would overwrite it"):
         check_target(Path("a.csv"), "--to", (None, f"file://{here}/a.csv"))
     check_target(Path("b.csv"), "--to", ("a.csv", "s3://bucket/b.csv", "gone.csv", "a.csv/b"))
+
+
+KEPT = [value for name, value in vars(layout).items() if name.isupper() and value not in (layout.REPORT, layout.MODEL)]
+
+
+@pytest.mark.parametrize("name", [*KEPT, "model/README.md", "checkpoints/step-1/a.json", "metrics/step-1.jsonl"])
+def test_what_a_run_has_written_is_not_written_over(here: Path, name: str) -> None:
+    """A run whose run.json is lost cannot go on; one with a result.json counts as complete."""
+    (here / "out/deep").mkdir(parents=True)
+    (here / "out/run.json").touch()
+    path = Path("out") / name / ("a.json" if name.endswith("/") else "")
+    with pytest.raises(UsageError) as refused:
+        check_target(path, "--to")
+    assert str(refused.value) == f"--to {path}: the run in {here}/out keeps its own there: name another file"
+    for free in ("out/report.html", "out/figures.json", "out/deep/run.json", "run.json", "model/a.json"):
+        check_target(Path(free), "--to")
 
 
 def test_filters_of_two_columns_are_one_filter() -> None:

@@ -1,6 +1,7 @@
 """What several commands take: a model, a source of pictures and a file to write, as a user types them."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,12 @@ from finetune_sdk.uri import uri_to_path
 
 Part = TypeVar("Part", bound=Schema)
 Command = TypeVar("Command", bound=Callable[..., object])
+
+_OF_A_RUN = re.compile(
+    r"(run|owner|progress|prepare|select|result)\.json|metrics\.jsonl|"
+    r"(evaluation|model|checkpoints|metrics|logs|tensorboard)/.*"
+)
+"""What a run keeps in its output and reads again; not its report, which may be written anew."""
 
 MODEL_HELP = (
     "A folder, a file or a URI with weights: an open_clip directory, a run's output, safetensors, a checkpoint; "
@@ -97,6 +104,8 @@ def check_target(path: Path, option: str, read: Iterable[str | None] = ()) -> No
         raise UsageError(f"{option} {path}: the command reads {taken}, and would overwrite it: name another file")
     folder = path.absolute().parent
     above = next(place for place in (folder, *folder.parents) if place.exists())
+    if run := next((place for place in (folder, *folder.parents) if _is_of_run(path.absolute(), place)), None):
+        raise UsageError(f"{option} {path}: the run in {run} keeps its own there: name another file")
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {path}: {above} is no folder that may be written: name another place")
 
@@ -116,6 +125,12 @@ def _is_file(path: Path, typed: str) -> bool:
         return uri.startswith("file://") and path.samefile(uri_to_path(uri))
     except OSError:  # one of them is not there
         return False
+
+
+def _is_of_run(path: Path, output: Path) -> bool:
+    """Whether a run's `output` is there, and keeps what is its own at `path`."""
+    name = path.relative_to(output).as_posix()
+    return _OF_A_RUN.fullmatch(name) is not None and (output / "run.json").is_file()
 
 
 def _check_no_architecture(typed: str, option: str) -> None:
