@@ -124,4 +124,6 @@ def _lacking(source: Source, role: str, names: Sequence[str], subject: str) -> D
     address = find_name(list(names), ADDRESS_FIELDS)
     if role == "image" and address is not None:
         return DataInvalid(f"{known}. If {address} holds web addresses: {FETCH_HINT}")
-    return DataInvalid(f"{known}: name one in {source.field}.columns.{role}")
+    if source.is_of_a_run:
+        return DataInvalid(f"{known}: name one in {source.called(f'columns.{role}')}")
+    return DataInvalid(f"{known}: rename one to {role}, or name it in columns.{role} of a run's file")

@@ -54,11 +54,11 @@ def open_rows(source: Source) -> Rows:
     where = Where(source.spec.where)
     said = join(_says(lines[has_header:], name, parse, splits, where))
     if unknown := sorted(set(source.spec.where) - {"split"}):
-        raise DataInvalid(f"{source.field}.where: {name} has no column {unknown[0]!r}; it has split")
+        raise DataInvalid(f"{source.called('where')}: {name} has no column {unknown[0]!r}; it has split")
     if "split" in source.spec.where and not lists:
         raise DataInvalid(
-            f"{source.field}.where: {name} names no splits, and no lists such as Flickr_8k.trainImages.txt lie beside "
-            "it: put them there, or take Karpathy's dataset_flickr8k.json or dataset_flickr30k.json"
+            f"{source.called('where')}: {name} names no splits, and no lists such as Flickr_8k.trainImages.txt lie "
+            "beside it: put them there, or take Karpathy's dataset_flickr8k.json or dataset_flickr30k.json"
         )
     notes = (f"{source.field}: {name}: splits from {', '.join(entry.key for entry in lists)}",) if lists else ()
     return rows_of(source, said, [entry, *lists], where, notes)

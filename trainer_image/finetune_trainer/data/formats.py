@@ -79,7 +79,7 @@ def choose_reader(source: Source) -> Reader:
         for reader in READERS:
             if wanted in reader.formats:
                 return reader
-        raise DataInvalid(f"{source.field}.format: {wanted} is not known; formats are {_known()}")
+        raise DataInvalid(f"{source.called('format')}: {wanted} is not known; formats are {_known()}")
     if source.found.file is not None and source.found.file.lower().endswith(".json"):
         document_of(source)  # says why where it is no JSON
     fits = [reader for reader in READERS if reader.recognises(source.found)]
@@ -88,8 +88,8 @@ def choose_reader(source: Source) -> Reader:
     if fits:
         several = " or ".join(reader.formats[0] for reader in fits)
         raise DataInvalid(
-            f"{source.field}.format: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
-            f"Write which one as {source.field}.format"
+            f"{source.called('format')}: {source.found.uri} may be {several}: it holds {_summary(source.found)}. "
+            f"Write which one as {source.called('format')}"
         )
     raise _unknown(source)
 
@@ -110,7 +110,7 @@ def _unknown(source: Source) -> DataInvalid:
         )
     inside = "; where one of its files holds the captions, name that file as uri" if found.file is None else ""
     return DataInvalid(
-        f"{source.field}.format: {found.uri} is no format that is known: found {_summary(found)}. "
+        f"{source.called('format')}: {found.uri} is no format that is known: found {_summary(found)}. "
         f"Formats are {_known()}{inside}"
     )
 

@@ -209,7 +209,7 @@ def _fields(source: Source, names: Mapping[str, str], inside: list[str], subject
         column = fields[role]  # type: ignore[index]
         if names[column] not in usable:
             raise DataInvalid(
-                f"{source.field}.columns.{role}: column {column!r} of {subject} holds {names[column]}, not "
+                f"{source.called(f'columns.{role}')}: column {column!r} of {subject} holds {names[column]}, not "
                 f"{'paths or pictures' if role == 'image' else 'texts'}; columns are "
                 + ", ".join(f"{name} ({kind})" for name, kind in names.items())
             )

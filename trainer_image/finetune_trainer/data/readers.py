@@ -32,6 +32,8 @@ CAPTION_FIELDS = (
     "comment",
 )
 """Usual names of captions in tables and metadata, most telling first; compared without case."""
+SEARCHED = "WHERE"
+"""What `finetune search` calls its source, beside which no option stands."""
 BESIDE_THE_POINT = ("readme", "license", "licence", "copying", "notice", "requirements")
 """Texts that are nobody's captions."""
 
@@ -106,6 +108,17 @@ class Source:
     found: Found
     entries: Callable[[], tuple[Entry, ...]] = tuple
     """All below the folder, where that is the source; listed once, as of many files that takes seconds."""
+
+    def called(self, part: str) -> str:
+        """What the user wrote for a part of the spec, such as `where`: `field.where`, or a command's --where."""
+        if self.is_of_a_run:
+            return f"{self.field}.{part}"
+        return f"--{part}" if part in ("format", "images", "where") and self.field != SEARCHED else self.field
+
+    @property
+    def is_of_a_run(self) -> bool:
+        """Whether the source stands in a run's file, in place of being typed."""
+        return self.field.startswith("data.")
 
 
 @dataclass(frozen=True)
@@ -189,16 +202,16 @@ def natural(name: str) -> list[tuple[int, int | str]]:
 
 def missing_field(source: Source, role: str, name: str, known: list[str], subject: str) -> DataInvalid:
     """The refusal of a column that is not there."""
-    return DataInvalid(f"{source.field}.{role}: {subject} has no column {name!r}; it has {', '.join(known) or 'none'}")
+    return DataInvalid(f"{source.called(role)}: {subject} has no column {name!r}; it has {', '.join(known) or 'none'}")
 
 
 def refuse_images(source: Source) -> None:
     """Raise DataInvalid for a folder of `images` beside data of which no path counts from it: it would do nothing."""
     if source.spec.images is None:
         return
-    typed = f"{source.field}.images" if source.field.startswith("data.") else "--images"
     raise DataInvalid(
-        f"{typed}: relative paths count from {source.spec.images}, and {source.spec.uri} names none: leave it out"
+        f"{source.called('images')}: relative paths count from {source.spec.images}, and {source.spec.uri} names none: "
+        "leave it out"
     )
 
 

@@ -9,6 +9,7 @@ from finetune_sdk.api.data import DataSource
 from finetune_sdk.api.model import Model
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.bare import Text, open_pictures
+from finetune_trainer.data.readers import SEARCHED
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.identity import config_digest
 from finetune_trainer.pipeline.encode import encode_lines, encode_pictures, open_model
@@ -36,9 +37,9 @@ def search(model: Model, source: DataSource, shown: str, sentence: str, top: int
     """
     are_vectors = source.uri.lower().endswith(ENDINGS)
     found = (
-        read_vectors("WHERE", source.uri, world.open)
+        read_vectors(SEARCHED, source.uri, world.open)
         if are_vectors
-        else open_pictures("WHERE", source, shown, world.open)
+        else open_pictures(SEARCHED, source, shown, world.open)
     )
     loaded, device = open_model(model, world)
     if isinstance(found, Vectors):
@@ -47,7 +48,7 @@ def search(model: Model, source: DataSource, shown: str, sentence: str, top: int
         loaded, [Text("SENTENCE", " ".join(sentence.split()))], "SENTENCE", device=device, progress=world.progress
     )
     if not isinstance(found, Vectors):
-        found = encode_pictures(loaded, found, "WHERE", device=device, progress=world.progress)
+        found = encode_pictures(loaded, found, SEARCHED, device=device, progress=world.progress)
     return nearest(found, asked.rows[0], top)
 
 
