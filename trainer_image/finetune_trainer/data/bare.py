@@ -10,7 +10,7 @@ from finetune_sdk.errors import DataInvalid, ObjectNotFound, UsageError
 from finetune_sdk.storage import Entry, Store
 from finetune_trainer.data import jsonlines, parquet, table
 from finetune_trainer.data.captions import clean_captions
-from finetune_trainer.data.fields import captions_of
+from finetune_trainer.data.fields import captions_of, check_once
 from finetune_trainer.data.formats import locate, open_rows
 from finetune_trainer.data.places import Stores, encoding_hint, fingerprint, parent_of, read_picture
 from finetune_trainer.data.readers import CAPTION_FIELDS, PICTURES, Rows, Source, Where, find_name, natural
@@ -111,7 +111,9 @@ def _cells(field: str, store: Store, entry: Entry, column: str | None) -> Iterat
             yield where, one if isinstance(one, BadRow) else one.get(chosen)
     else:
         header, lines = table.parse(store.read(entry.key), name, tab=name.lower().endswith(".tsv"))
-        place = header.index(_column(field, header, column, name))
+        chosen = _column(field, header, column, name)
+        check_once(field, header, chosen, name)
+        place = header.index(chosen)
         for number, cells in lines:
             yield f"{name}:{number}", _cell(cells, place, len(header))
 

@@ -40,6 +40,7 @@ def find_fields(source: Source, names: Sequence[str], subject: str) -> Fields:
             raise missing_field(source, f"columns.{role}", wanted, list(names), subject)
         column = wanted if wanted is not None else find_name(list(names), usual)
         if column is not None:
+            check_once(source.field, names, column, subject)
             found[role] = column
     for role in ("image", "caption"):
         if role not in found:
@@ -53,6 +54,16 @@ def check_where(source: Source, names: Sequence[str], fields: Fields, subject: s
         named = column == "split" and (split or "split" in fields)
         if column not in names and not named and not (column == "group" and "group" in fields):
             raise missing_field(source, "where", column, list(names), subject)
+        check_once(source.field, names, column, subject)
+
+
+def check_once(field: str, names: Sequence[str], column: str, subject: str) -> None:
+    """Raise DataInvalid for a column that is there several times: all but one would be dropped."""
+    if (count := names.count(column)) > 1:
+        raise DataInvalid(
+            f"{field}: {subject} has {count} columns named {column!r}: give each a name of its own, and each of "
+            "several captions a row"
+        )
 
 
 def notes_on(source: Source, fields: Fields, subject: str) -> tuple[str, ...]:
