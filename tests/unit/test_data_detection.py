@@ -178,9 +178,9 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder(tmp_path, {"1.jpg": b"", "1.txt": b"a dog", "2.jpg": b"", "2.txt": b"a cat"})
     listings, listed = [], FileStore.list
 
-    def counted(self: FileStore, prefix: str = "") -> Iterator[Entry]:
+    def counted(self: FileStore, prefix: str = "", most: int | None = None) -> Iterator[Entry]:
         listings.append(prefix)
-        return listed(self, prefix)
+        return listed(self, prefix, most)
 
     monkeypatch.setattr(FileStore, "list", counted)
     assert len(rows(tmp_path)) == 2

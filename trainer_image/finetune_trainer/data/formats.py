@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -65,7 +64,7 @@ def locate(field: str, spec: DataSource, stores: Stores) -> Source:
     def entries() -> tuple[Entry, ...]:
         return tuple(store.list())
 
-    listed = entries() if spec.format == "auto" else islice(store.list(), 1)
+    listed = entries() if spec.format == "auto" else store.list(most=1)
     names = tuple(entry.key for entry in listed)
     if not names:
         raise nothing_at(field, spec.uri)

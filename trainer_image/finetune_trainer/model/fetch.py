@@ -1,7 +1,6 @@
 """Weights and configs from storage into a local cache, copied once for each content."""
 
 import hashlib
-import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ def find_object(uri: str, stores: Stores) -> tuple[Store, Entry] | None:
 
 def direct_entries(store: Store) -> list[Entry]:
     """Objects that lie directly below the store's URI, of the first thousand below it."""
-    return [entry for entry in itertools.islice(store.list(), MOST_ENTRIES) if "/" not in entry.key]
+    return [entry for entry in store.list(most=MOST_ENTRIES) if "/" not in entry.key]
 
 
 def fetch(store: Store, entries: Sequence[Entry], cache_root: Path) -> Path:

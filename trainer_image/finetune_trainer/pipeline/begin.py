@@ -72,7 +72,7 @@ def known_record(run: FinetuneRun, output: Store) -> RunRecord | None:
 
 def refuse_strangers(output: Store) -> None:
     """Raise OutputInUse where files of something else lie, so that nothing of it is mixed up or overwritten."""
-    stranger = next((entry.key for entry in output.list() if entry.key != OWNER), None)
+    stranger = next((entry.key for entry in output.list(most=2) if entry.key != OWNER), None)
     if stranger is not None:
         raise OutputInUse(f"{output.uri} holds {stranger!r} but no run.json: use an empty folder as output.uri")
 
