@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from finetune_sdk.errors import ObjectNotFound, StorageUnavailable, WeightsInvalid
 from finetune_sdk.storage.base import Entry, Store
+from finetune_trainer.data.pixels import cache_error
 
 Stores = Callable[[str], Store]
 """Opens the store below a URI."""
@@ -41,12 +42,21 @@ def fetch(store: Store, entries: Sequence[Entry], cache_root: Path) -> Path:
     """Copy objects into a folder of `cache_root` and return it; a folder that is there already is used again.
 
     What is there already was copied from the same keys, sizes and etags. The folder appears whole or not at all.
-    Raises WeightsInvalid where an object vanished, StorageUnavailable where it changed while it was read.
+    Raises WeightsInvalid where an object vanished, StorageUnavailable where it changed while it was read, and
+    StorageDenied too for a cache that cannot be written.
     """
     identity = "\n".join([store.uri, *(f"{entry.key} {entry.size} {entry.etag}" for entry in entries)])
     folder = cache_root / "weights" / hashlib.sha256(identity.encode()).hexdigest()[:32]
     if folder.is_dir():
         return folder
+    try:
+        _fill(folder, store, entries)
+    except OSError as error:
+        raise cache_error(error, folder.parent) from error
+    return folder
+
+
+def _fill(folder: Path, store: Store, entries: Sequence[Entry]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-", ignore_cleanup_errors=True) as part:
         filling = Path(part) / "files"
@@ -58,7 +68,6 @@ def fetch(store: Store, entries: Sequence[Entry], cache_root: Path) -> Path:
         except OSError:
             if not folder.is_dir():  # else another process was faster, with the same content
                 raise
-    return folder
 
 
 def _copy(store: Store, entry: Entry, path: Path) -> None:

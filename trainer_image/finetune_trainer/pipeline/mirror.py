@@ -9,6 +9,7 @@ import torch
 from finetune_sdk.api.model import Model
 from finetune_sdk.errors import TrainerError
 from finetune_sdk.storage import Store
+from finetune_trainer.data.pixels import cache_error
 from finetune_trainer.model.architectures import tag_config
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.fresh import CAPTIONS
@@ -45,7 +46,10 @@ def mirror(name: str, tag: str, uri: str, world: World) -> None:
     tag_config(name, tag)
     store = world.open(uri)
     store.stat(CONFIG)  # a wrong key or bucket is told before gigabytes are fetched
-    world.cache_root.mkdir(parents=True, exist_ok=True)
+    try:
+        world.cache_root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cache_error(error, world.cache_root) from error
     world.progress.start("fetch", 3, "parts")
     published = _copy(Model.model_validate({"name": name, "weights": {"tag": tag}}), store, world)
     spec = Model.model_validate({"name": name, "weights": {"uri": uri}})
