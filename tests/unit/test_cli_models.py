@@ -10,7 +10,8 @@ from torch import Tensor
 
 from finetune_sdk.cli.main import finetune
 from finetune_sdk.cli.models import load_catalogue, memory_bytes
-from finetune_sdk.errors import UsageError
+from finetune_sdk.errors import InvalidSpec, UsageError
+from finetune_trainer.model.architectures import architecture_config
 from finetune_trainer.model.size import AsOnGpu, kept_bytes
 from tests.support.catalogue import CATALOGUE, catalogue_text, names_and_tags, sizes
 from tests.support.light_start import output_of_light
@@ -108,6 +109,11 @@ def test_a_name_that_no_architecture_holds_gets_the_nearest() -> None:
         models("ViT-B-23")
     with pytest.raises(UsageError, match="no architecture's name holds '@@': `finetune models` lists them"):
         models("@@")
+
+
+def test_an_architecture_unlike_any_is_sent_to_the_list() -> None:
+    with pytest.raises(InvalidSpec, match=r"'@@' is not .* architectures; `finetune models` lists them"):
+        architecture_config("@@")
 
 
 def test_the_list_needs_neither_torch_nor_open_clip() -> None:

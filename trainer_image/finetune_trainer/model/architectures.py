@@ -29,7 +29,7 @@ def architecture_config(name: str) -> dict[str, Any]:
     # open_clip reads 'hf-hub:' and 'local-dir:' in names too: only plain names are for model.name.
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        meant = f"did you mean {' or '.join(near)}?" if near else "`open_clip.list_models()` lists them"
+        meant = f"did you mean {' or '.join(near)}?" if near else "`finetune models` lists them"
         raise InvalidSpec(f"model.name: {name!r} is not one of open_clip's {len(known)} architectures; {meant}")
     config: dict[str, Any] = get_model_config(name)
     return config
