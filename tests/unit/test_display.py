@@ -111,7 +111,7 @@ def test_the_display_fits_the_stream(stream: io.StringIO, env: dict[str, str], k
 
 
 def printed(env: dict[str, str], stream: io.StringIO) -> str:
-    show_result(report_sample.outcome(), console_for(stream, env), GateResult(passed=True, message="Enough."))
+    show_result(report_sample.outcome(), console_for(stream, env), GateResult(passed=True, message="Gate met: enough."))
     return stream.getvalue()
 
 
@@ -120,7 +120,7 @@ def test_the_end_table_fits_80_columns_with_the_headline_first() -> None:
     assert lines[0].split("  ")[0] == "metric"
     assert " ".join(lines[2].split()) == "image_retrieval_recall@5 * 42.1 % 57.3 % +15.2 +12.9 to +17.6"
     assert max(map(len, lines)) <= 80
-    assert "Gate passed: Enough." in lines
+    assert "Gate met: enough." in lines
     assert "report  s3://models/scenes-b32/report.html" in lines
 
 

@@ -99,7 +99,7 @@ def test_size(outcome: Outcome) -> str:
 def show_gate(gate: GateResult | None, console: Console) -> None:
     """The gate's verdict, where there is a gate."""
     if gate is not None:
-        console.print(f"Gate {'passed' if gate.passed else 'not met'}: {gate.message}")
+        console.print(gate.message)
 
 
 def show_pairs(pairs: dict[str, str], console: Console) -> None:
