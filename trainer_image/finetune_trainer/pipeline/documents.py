@@ -35,8 +35,14 @@ def read_document(store: Store, key: str, kind: type[Document]) -> Document | No
         return kind.model_validate_json(data)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise OutputInUse(
-            f"{store.uri_of(key)} was not written by this version of finetune ({where}: {problem['msg']}): "
-            "use another output.uri, or the version that wrote it"
-        ) from None
+        where = ".".join(map(str, problem["loc"]))
+        detail = f"{where}: {problem['msg']}" if where else problem["msg"]
+        raise OutputInUse(f"{store.uri_of(key)} {_why(problem['type'], detail)}") from None
+
+
+def _why(kind: str, detail: str) -> str:
+    if kind == "json_invalid":
+        return f"is no whole document ({detail}): bring it back, or use another output.uri"
+    return (
+        f"was not written by this version of finetune ({detail}): use another output.uri, or the version that wrote it"
+    )
