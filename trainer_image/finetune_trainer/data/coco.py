@@ -7,7 +7,7 @@ from typing import Any
 from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.fields import text_of
 from finetune_trainer.data.files import document_of, stat
-from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
+from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where, refuse_columns
 from finetune_trainer.data.said import Said, rows_of
 from finetune_trainer.data.types import BadRow
 
@@ -27,6 +27,7 @@ def open_rows(source: Source) -> Rows:
         raise DataInvalid(
             f"{source.field}: {name} has annotations without captions (they have {known}): give COCO's captions_*.json"
         )
+    refuse_columns(source, "coco", "caption")
     where = Where(source.spec.where)
     said = list(_says(images, annotations, source, where, name))
     return rows_of(source, said, [stat(source, source.key)], where)

@@ -14,7 +14,17 @@ from finetune_trainer.data import docarray_wire as wire
 from finetune_trainer.data.docarray_tensor import encode_tensor
 from finetune_trainer.data.fields import captions_of, text_of
 from finetune_trainer.data.files import document_of, stat
-from finetune_trainer.data.readers import CAPTION_FIELDS, PICTURES, Found, Reader, Rows, Source, Where, find_name
+from finetune_trainer.data.readers import (
+    CAPTION_FIELDS,
+    PICTURES,
+    Found,
+    Reader,
+    Rows,
+    Source,
+    Where,
+    find_name,
+    refuse_columns,
+)
 from finetune_trainer.data.said import Said, join, rows_of
 from finetune_trainer.data.types import BadRow
 
@@ -45,6 +55,7 @@ def open_rows(source: Source) -> Rows:
     """Read the file whole. Raises ObjectNotFound, and DataInvalid for pickle, a newer format, or a file that is cut."""
     if not source.key:
         raise DataInvalid(f"{source.field}.uri: {source.spec.uri} must name the DocumentArray's file, not a folder")
+    refuse_columns(source, "docarray", "image")
     entry = stat(source, source.key)
     name = posixpath.basename(source.key)
     documents = _of_json(source, name) if source.key.lower().endswith(".json") else _of_binary(source, name)

@@ -14,7 +14,7 @@ from finetune_sdk.errors import DataInvalid
 from finetune_sdk.storage import Entry
 from finetune_trainer.data.files import stat
 from finetune_trainer.data.places import lines_of
-from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where
+from finetune_trainer.data.readers import Found, Reader, Rows, Source, Where, refuse_columns
 from finetune_trainer.data.said import Said, join, rows_of
 from finetune_trainer.data.types import BadRow
 
@@ -44,6 +44,7 @@ def open_rows(source: Source) -> Rows:
     """Read the file and the lists beside it. Raises ObjectNotFound, and DataInvalid where it is no such file."""
     if not source.key:
         raise DataInvalid(f"{source.field}.uri: {source.spec.uri} must name the token file, not a folder")
+    refuse_columns(source, "flickr", "image", "caption", "group")
     entry = stat(source, source.key)
     name = posixpath.basename(source.key)
     data = source.store.read(source.key)

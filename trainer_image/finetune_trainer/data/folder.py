@@ -16,6 +16,7 @@ from finetune_trainer.data.readers import (
     Where,
     is_beside_the_point,
     natural,
+    refuse_columns,
     refuse_images,
     unusable,
 )
@@ -36,6 +37,7 @@ def open_rows(source: Source) -> Rows:
     if any(metadata.is_metadata(entry.key) for entry in entries):
         return metadata.open_rows(source, entries)
     refuse_images(source)
+    refuse_columns(source, "folder", "image", "caption", "group")
     texts = {_stem(entry.key): entry for entry in entries if entry.key.lower().endswith(".txt")}
     pictures = [entry for entry in entries if entry.key.lower().endswith(PICTURES)]
     pictures = [entry for entry in pictures if _wanted(entry, where)]

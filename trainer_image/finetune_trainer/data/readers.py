@@ -215,6 +215,16 @@ def refuse_images(source: Source) -> None:
     )
 
 
+def refuse_columns(source: Source, format_: str, *roles: str) -> None:
+    """Raise DataInvalid for a column of `roles`, which `format_` does not read by a name: it would do nothing."""
+    for role in roles:
+        if getattr(source.spec.columns, role) is not None:
+            raise DataInvalid(
+                f"{source.called(f'columns.{role}')}: {source.spec.uri} is read as {format_}, which has no name for "
+                f"its {role}: leave it out"
+            )
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
 

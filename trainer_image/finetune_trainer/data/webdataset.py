@@ -27,6 +27,7 @@ from finetune_trainer.data.readers import (
     Where,
     find_name,
     natural,
+    refuse_columns,
     refuse_images,
     unusable,
 )
@@ -64,6 +65,7 @@ def open_rows(source: Source) -> Rows:
     Raises ObjectNotFound where there is none, DataInvalid where a numbered one is missing.
     """
     refuse_images(source)
+    refuse_columns(source, "webdataset", "image")
     where = Where(source.spec.where)
     shards = _shards(source)
     if "split" in where.wanted and any(_split(shard.key) for shard in shards):
