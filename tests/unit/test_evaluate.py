@@ -83,6 +83,9 @@ def test_bad_rows_are_allowed_as_far_as_the_run_allows_them(folder: Path, tmp_pa
     assert evaluate_by_itself(model_in(folder / "model"), allowed, None, world).images == 19
     with pytest.raises(DataInvalid, match=r"^data\.test: "):
         evaluate_by_itself(model_in(folder / "model"), Data.model_validate(parts), None, world)
+    with pytest.raises(DataInvalid, match=r"^--data: 1 of 20 rows .* more than the 1% that is left out:") as typed:
+        evaluate_by_itself(model_in(folder / "model"), source(tmp_path / "captions.csv"), None, world)
+    assert "maxBadFraction" not in str(typed.value), "there is no file that could say so"
 
 
 def test_a_k_above_the_candidates_is_told_by_the_options_name(folder: Path) -> None:

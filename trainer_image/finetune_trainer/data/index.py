@@ -130,13 +130,14 @@ def check_index(index: Index, field_name: str, most_bad: float, empty: str) -> N
         raise DataInvalid(f"{field_name}: {empty}")
     if index.rows_bad / index.rows_read <= most_bad and index.images:
         return
+    of_a_run = field_name.startswith("data.")  # a typed source has no such field
     raise too_many_bad(
         field_name,
         index.rows_read,
         index.problems,
         index.kinds,
-        f"data.maxBadFraction allows ({most_bad:.2%})",
-        "or raise data.maxBadFraction to go on without these rows",
+        f"data.maxBadFraction allows ({most_bad:.2%})" if of_a_run else f"the {most_bad:.0%} that is left out",
+        "or raise data.maxBadFraction to go on without these rows" if of_a_run else None,
     )
 
 
