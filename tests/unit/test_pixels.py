@@ -16,8 +16,9 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from finetune_sdk.errors import StorageDenied, StorageUnavailable
+from finetune_trainer.cache_error import cache_error
 from finetune_trainer.data.batches import normalise
-from finetune_trainer.data.pixels import PixelWriter, cache_error
+from finetune_trainer.data.pixels import PixelWriter
 from finetune_trainer.data.stored import INDEX, PixelsUnusable, open_pixels
 from finetune_trainer.data.types import BadRow
 from finetune_trainer.model.clip import Preprocess

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from finetune_sdk.api.data import DataSource
+from finetune_trainer.cache_error import cache_error
 from finetune_trainer.data.decode import FORMATS, MOST_PIXELS
 from finetune_trainer.data.index import Index
 from finetune_trainer.data.jpeg import QUALITY
-from finetune_trainer.data.pixels import cache_error
 from finetune_trainer.data.room import Parts
 from finetune_trainer.data.stored import PixelsUnusable, StoredPixels, open_pixels
 from finetune_trainer.data.types import Form, Image, Split

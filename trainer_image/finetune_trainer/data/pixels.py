@@ -6,7 +6,6 @@ A folder holds `pixels-<digest>.bin`, the records one after another, and `pixels
 index is renamed into place last, after the pixels are on disk: a killed writer leaves nothing that can be opened.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -23,7 +22,7 @@ from open_clip.transform import image_transform
 from PIL import Image
 from torchvision.transforms import Compose
 
-from finetune_sdk.errors import FinetuneError, StorageDenied, StorageUnavailable
+from finetune_trainer.cache_error import cache_error
 from finetune_trainer.data.jpeg import encode_jpeg
 from finetune_trainer.data.resize import resized
 from finetune_trainer.data.stored import INDEX, VERSION, StoredPixels, checksum, identity, open_pixels
@@ -215,16 +214,6 @@ class PixelWriter:
         self._partial.unlink(missing_ok=True)
         with suppress(OSError):  # a full disk refuses the last buffer again
             self._file.close()
-
-
-def cache_error(error: OSError, folder: Path) -> FinetuneError:
-    """What a failed write to the cache means to the user."""
-    remedy = "set FINETUNE_CACHE to a folder on another disk"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageUnavailable(f"the disk of the cache folder {folder} is full: free space there, or {remedy}")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageDenied(f"the cache folder {folder} cannot be written ({error.strerror}): allow it, or {remedy}")
-    return StorageUnavailable(f"the cache folder {folder} cannot be used ({error}): {remedy}")
 
 
 def _create_partial(folder: Path) -> tuple[Path, BinaryIO]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from finetune_sdk.errors import ObjectNotFound, StorageUnavailable, WeightsInvalid
 from finetune_sdk.storage.base import Entry, Store
-from finetune_trainer.data.pixels import cache_error
+from finetune_trainer.cache_error import cache_error
 
 Stores = Callable[[str], Store]
 """Opens the store below a URI."""

@@ -9,7 +9,7 @@ import torch
 from finetune_sdk.api.model import Model
 from finetune_sdk.errors import TrainerError
 from finetune_sdk.storage import Store
-from finetune_trainer.data.pixels import cache_error
+from finetune_trainer.cache_error import cache_error
 from finetune_trainer.model.architectures import tag_config
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.fresh import CAPTIONS
