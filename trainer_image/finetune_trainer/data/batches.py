@@ -141,7 +141,7 @@ class TrainBatches:
         captions = torch.tensor([self._caption(*place) for place in zip(images.tolist(), epochs.tolist(), strict=True)])
         return Batch(
             step=step,
-            # Colour by colour in memory: as they come from the resizing, and as the model takes them.
+            # Colour by colour in memory, as the model takes them.
             images=torch.empty((size, 3, *self._crops.preprocess.size), dtype=torch.uint8).permute(0, 2, 3, 1),
             tokens=self._tokens[captions].long(),
             image_ids=torch.from_numpy(images),
