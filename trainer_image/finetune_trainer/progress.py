@@ -1,6 +1,6 @@
 """How far a run is: what stages tell, whoever listens (a terminal, a log, an HTTP server)."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Progress(Protocol):
@@ -47,3 +47,7 @@ class Silent:
 
     def note(self, message: str) -> None:
         pass
+
+
+UNSEEN: Final[Progress] = Silent()
+"""Where nobody is to be told."""

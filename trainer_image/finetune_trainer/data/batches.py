@@ -19,13 +19,12 @@ from finetune_trainer.data.order import caption_of, stream_batch
 from finetune_trainer.data.processes import Piece, load, piece_size
 from finetune_trainer.data.types import Split
 from finetune_trainer.model.clip import Preprocess, Tokenizer
-from finetune_trainer.progress import Progress, Silent
+from finetune_trainer.progress import UNSEEN, Progress
 
 PREFETCH = 3
 """Batches begun ahead of the one that is used: they hide a slow picture or a slow read."""
 TOKENIZE_AT_ONCE = 4096
 """Captions handed to the tokenizer in one call: bounds its memory, and takes a second or so."""
-SILENT = Silent()
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class TrainBatches:
         batch_size: int,
         workers: int,
         processes: bool = False,
-        progress: Progress = SILENT,
+        progress: Progress = UNSEEN,
     ) -> None:
         """Tokenizes every caption once, which `progress` is told of: of a million it takes minutes.
 

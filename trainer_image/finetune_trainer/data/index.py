@@ -18,6 +18,7 @@ from finetune_trainer.data.captions import clean_captions
 from finetune_trainer.data.decode import decode, decode_pixels, quiet_pillow
 from finetune_trainer.data.hashing import bytes_digest, dhash, pixels_digest
 from finetune_trainer.data.pixels import Made
+from finetune_trainer.data.readers import is_of_a_run
 from finetune_trainer.data.types import BadRow, Image, Row
 from finetune_trainer.progress import Progress
 from finetune_trainer.records import Problem
@@ -130,7 +131,7 @@ def check_index(index: Index, field_name: str, most_bad: float, empty: str) -> N
         raise DataInvalid(f"{field_name}: {empty}")
     if index.rows_bad / index.rows_read <= most_bad and index.images:
         return
-    of_a_run = field_name.startswith("data.")  # a typed source has no such field
+    of_a_run = is_of_a_run(field_name)  # else there is no data.maxBadFraction to speak of
     raise too_many_bad(
         field_name,
         index.rows_read,

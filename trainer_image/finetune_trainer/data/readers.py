@@ -117,8 +117,8 @@ class Source:
 
     @property
     def is_of_a_run(self) -> bool:
-        """Whether the source stands in a run's file, in place of being typed."""
-        return self.field.startswith("data.")
+        """Whether the source stands in a run's file."""
+        return is_of_a_run(self.field)
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,11 @@ def is_beside_the_point(name: str) -> bool:
 def natural(name: str) -> list[tuple[int, int | str]]:
     """A sort key by which 2.jpg comes before 10.jpg."""
     return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"([0-9]+)", name) if part]
+
+
+def is_of_a_run(field: str) -> bool:
+    """Whether what messages call a source is a field of a run's file, in place of an option that was typed."""
+    return field.startswith("data.")
 
 
 def missing_field(source: Source, role: str, name: str, known: list[str], subject: str) -> DataInvalid:

@@ -15,9 +15,9 @@ from finetune_sdk.errors import InvalidSpec, TrainerError
 from finetune_trainer.data.types import Split
 from finetune_trainer.evaluation.encode import encode_images, encode_texts
 from finetune_trainer.evaluation.interval import bootstrap_gain
-from finetune_trainer.evaluation.recall import PANEL, UNSEEN, Retrieval, retrieval
+from finetune_trainer.evaluation.recall import PANEL, Retrieval, retrieval
 from finetune_trainer.model.clip import ClipModel
-from finetune_trainer.progress import Progress
+from finetune_trainer.progress import UNSEEN, Progress
 from finetune_trainer.records import Evaluation, MetricChange
 
 TOP = 3

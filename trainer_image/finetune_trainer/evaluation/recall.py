@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from finetune_sdk.errors import DataInvalid, InvalidSpec, WeightsInvalid
-from finetune_trainer.progress import Progress, Silent
+from finetune_trainer.progress import UNSEEN, Progress
 from finetune_trainer.records import Recalls, Ties
 
 BLOCK = 384
@@ -30,7 +30,6 @@ PANEL = 1 << 22
 CACHED = 1 << 18
 """Scores compared at once (1 MiB): while the processor's cache holds them, comparing takes a fifth of the time."""
 
-UNSEEN: Progress = Silent()
 
 Hits = dict[int, NDArray[np.bool_]]
 """By k, for each query: is a positive among the k best?"""

@@ -83,16 +83,7 @@ def train_stage(
 ) -> Finetuned:
     """Train, or go on from the latest checkpoint; a training that is done costs one look at its last checkpoint."""
     spec = attempt.spec.checkpoints
-    batches = TrainBatches(
-        dataset.train,
-        model.tokenize,
-        model.preprocess,
-        seed=resolved.seed,
-        batch_size=resolved.batch_size,
-        workers=_workers(attempt),
-        processes=loads_in_processes(attempt.device),
-        progress=attempt.progress,
-    )
+    batches = _batches(attempt, model, dataset, resolved)
     checkpoints = Checkpoints(
         attempt.output,
         keep=spec.keep,
@@ -144,6 +135,19 @@ def _cadence(every_minutes: float | None, every_steps: int | None) -> Cadence:
     if every_steps is not None:
         return Cadence(every_minutes=None, every_steps=every_steps)
     return Cadence() if every_minutes is None else Cadence(every_minutes=every_minutes)
+
+
+def _batches(attempt: Attempt, model: ClipModel, dataset: Dataset, resolved: ResolvedTraining) -> TrainBatches:
+    return TrainBatches(
+        dataset.train,
+        model.tokenize,
+        model.preprocess,
+        seed=resolved.seed,
+        batch_size=resolved.batch_size,
+        workers=_workers(attempt),
+        processes=loads_in_processes(attempt.device),
+        progress=attempt.progress,
+    )
 
 
 def _workers(attempt: Attempt) -> int:
