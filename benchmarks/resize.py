@@ -6,7 +6,6 @@ Milliseconds of CPU a picture, by one thread, of a photograph of 640 x 480 for a
 the cache, then cropped. How far the pixels are apart is told too.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from sklearn.datasets import load_sample_images
 from finetune_trainer.data.augment import Box, train_pixels
 from finetune_trainer.data.resize import resized
 from finetune_trainer.pipeline.hardware import keep_freed_memory
-from support import TRIALS, arguments, describe_machine, finish, spread
+from support import TRIALS, arguments, cpu_ms, describe_machine, finish, spread
 
 GOAL = 2.0
 """Times as fast as Pillow, both."""
@@ -32,15 +31,6 @@ Pixels = NDArray[np.uint8]
 def by_pillow(picture: Image.Image, size: tuple[int, int]) -> Pixels:
     """(H, W, 3): `picture` resized to `size` (H, W)."""
     return np.asarray(picture.resize((size[1], size[0]), BICUBIC))
-
-
-def cpu_ms(work: Callable[[], object], repeats: int) -> float:
-    """Milliseconds of CPU a call."""
-    work()
-    begun = time.process_time()
-    for _ in range(repeats):
-        work()
-    return (time.process_time() - begun) / repeats * 1e3
 
 
 def compare(ours: Callable[[], Pixels], theirs: Callable[[], Pixels], repeats: int, trials: int) -> dict[str, Any]:

@@ -44,6 +44,15 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
+def cpu_ms(work: Work, repeats: int) -> float:
+    """Milliseconds of CPU a call, of so many after a first one."""
+    work()
+    begun = time.process_time()
+    for _ in range(repeats):
+        work()
+    return (time.process_time() - begun) / repeats * 1e3
+
+
 def alternate(
     first: Callable[[], object], second: Callable[[], object], trials: int
 ) -> tuple[list[float], list[float]]:
