@@ -16,8 +16,10 @@ from tests.unit.operator_edge.documents import run
 from tests.unit.operator_edge.watched import Watched
 
 A, B = RunKey("team-a", "r"), RunKey("team-b", "r")
-BACKOFFS = (1.0, 1.0)
-"""After these kopf ends all watches for one that is refused."""
+BACKOFFS = (3.0, 3.0)
+"""After these kopf ends all watches for one that is refused: long enough for two looks on a busy machine."""
+ENDED_SECONDS = sum(BACKOFFS) + 1.5
+"""By then it would have."""
 PATIENCE_SECONDS = 20.0
 
 
@@ -66,7 +68,7 @@ def test_one_that_refuses_is_left_out_and_followed_again_while_the_others_go_on(
             await until(lambda: len(caches.known_runs()) == 2)
             server.refuse_from_now_on("team-b")
             await until(lambda: server.refusals["team-b"] > 0)
-            await asyncio.sleep(2 * sum(BACKOFFS))  # by now kopf would have ended them all
+            await asyncio.sleep(ENDED_SECONDS)
             assert caches.uid(B) == "b", "nothing is known of its end"
             server.runs["team-b"] = run(B, "made anew", 3)
             server.refused.clear()
@@ -84,7 +86,7 @@ def test_one_that_refuses_from_the_start_is_opened_later(server: Watched) -> Non
     async def live() -> None:
         async with watching(server) as caches:
             await until(lambda: list(caches.known_runs()) == [A])
-            await asyncio.sleep(2 * sum(BACKOFFS))
+            await asyncio.sleep(ENDED_SECONDS)
             server.refused.clear()
             await until(lambda: caches.uid(B) == "b")
 
@@ -97,7 +99,7 @@ def test_where_all_refuse_they_are_opened_once_one_answers(server: Watched) -> N
 
     async def live() -> None:
         async with watching(server) as caches:
-            await asyncio.sleep(2 * sum(BACKOFFS))
+            await asyncio.sleep(ENDED_SECONDS)
             server.refused.remove("team-a")
             await until(lambda: list(caches.known_runs()) == [A])
 
