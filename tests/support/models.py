@@ -19,7 +19,7 @@ from finetune_trainer.model.save import write_model
 Kind = Literal["clip", "quickgelu", "resnet", "siglip", "coca", "custom-text", "hf-text", "composed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-CONTEXT = 16
+CONTEXT = 24
 WORDS = (
     "an",
     "the",

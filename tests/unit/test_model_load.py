@@ -255,7 +255,7 @@ ROWS: dict[str, tuple[Callable[[Path], dict[str, Any]], type[FinetuneError], int
         wrong_architecture,
         InvalidSpec,
         64,
-        "its embed_dim is 32, not 512; text_cfg.context_length is 16, not 77;",
+        "its embed_dim is 32, not 512; text_cfg.context_length is 24, not 77;",
     ),
     "weights of another architecture": (weights_of_another, WeightsInvalid, 65, "only.safetensors does not fit"),
     "weights of a known other architecture": (

@@ -13,7 +13,7 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.training.loss import false_negatives, loss_by_name
 from finetune_trainer.training.step import Pairs, StepSettings, contrastive_gradients
 from finetune_trainer.training.towers import embed, set_training_mode
-from tests.support.models import KINDS, Kind, tiny_model
+from tests.support.models import CONTEXT, KINDS, Kind, tiny_model
 from tests.support.training import assert_same_gradients, make_batch, parts_of
 
 
@@ -76,7 +76,7 @@ class Dropout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.visual = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16), nn.Dropout(0.5), nn.Linear(16, 8))
-        self.text = nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5), nn.Linear(16, 8))
+        self.text = nn.Sequential(nn.Linear(CONTEXT, 16), nn.Dropout(0.5), nn.Linear(16, 8))
         self.logit_scale = nn.Parameter(torch.tensor(2.0))
 
     def encode_image(self, images: Tensor, **_options: bool) -> Tensor:

@@ -180,7 +180,7 @@ def test_a_caption_has_the_vector_of_the_evaluation_and_cut_texts_are_counted(
     read = read_texts("SOURCE", path_to_uri(tmp_path / "q.txt"), None, open_store)
     made = encode_lines(model, read, "SOURCE", device=CPU, progress=told)
     assert np.allclose(made.rows[0], expected[0].numpy(), atol=1e-6)
-    assert told.notes == ["1 text longer than the model's 16 tokens, and cut there"]
+    assert told.notes == ["1 text longer than the model's 24 tokens, and cut there"]
 
 
 def test_a_long_text_is_tokenized_whole_only_once(model: ClipModel, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_long_text_is_tokenized_whole_only_once(model: ClipModel, tmp_path: Pa
     read = read_texts("SOURCE", path_to_uri(tmp_path / "q.txt"), None, open_store)
     told = Notes()
     made = encode_lines(replace(model, tokenize=tokenize), read, "SOURCE", device=CPU, progress=told)
-    assert told.notes == ["3 texts longer than the model's 16 tokens, and cut there"]
+    assert told.notes == ["3 texts longer than the model's 24 tokens, and cut there"]
     assert [met[text] for text in (*made.ids, *(text.removesuffix(" word") for text in made.ids[:3]))] == [1] * 7
 
 

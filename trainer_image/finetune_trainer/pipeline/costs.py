@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 from finetune_sdk.api.run import FinetuneRunSpec
 from finetune_trainer.data.batches import Batch, TrainBatches, evaluation_batches, normalise
 from finetune_trainer.data.prepare import Dataset
-from finetune_trainer.evaluation.encode import exact
+from finetune_trainer.evaluation.encode import exact, text_encoder
 from finetune_trainer.model.clip import ClipModel
+from finetune_trainer.model.padding import without_padding
 from finetune_trainer.training.defaults import ResolvedTraining
 from finetune_trainer.training.memory import Fit
 from finetune_trainer.training.state import TrainState
@@ -91,7 +92,9 @@ def _one_step(
     state = TrainState(model, resolved, fit)
     with SavedBytes(model) as saved:
         state.try_step(batch, fit)
-    return _timed(lambda: state.try_step(batch, fit), device) / few, saved.total // few
+    captions = model.tokenize(dataset.train.captions[: resolved.batch_size])  # whose longest makes all longer
+    usual = replace(batch, tokens=batch.tokens[:, : without_padding(model.module, captions).shape[1]])
+    return _timed(lambda: state.try_step(usual, fit), device) / few, saved.total // few
 
 
 def _encoding(model: ClipModel, dataset: Dataset, device: torch.device) -> tuple[float, float]:
@@ -99,11 +102,12 @@ def _encoding(model: ClipModel, dataset: Dataset, device: torch.device) -> tuple
     few = min(FEW_PAIRS.get(device.type, DEFAULT_FEW), len(dataset.test.images))
     module: Any = model.module
     pixels = normalise(next(iter(evaluation_batches(dataset.test, few))), model.preprocess).to(device)
-    tokens = model.tokenize(dataset.test.captions[:few]).to(device)
+    tokens, embed_texts = model.tokenize(dataset.test.captions[:few]), text_encoder(model, device)
     with exact(module, device):
         module.encode_image(pixels[:1])
+        embed_texts(tokens)  # finds out how much of them it needs
         images = _timed(lambda: module.encode_image(pixels), device) / len(pixels)
-        captions = _timed(lambda: module.encode_text(tokens), device) / len(tokens)
+        captions = _timed(lambda: embed_texts(tokens), device) / len(tokens)
     return images, captions
 
 

@@ -1,7 +1,7 @@
 """All that training knows: weights, optimizer, scaler, step, and what validation said. It resumes from this alone."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +13,7 @@ from finetune_trainer.checkpoint.snapshot import Snapshot, copy_to_host
 from finetune_trainer.data.batches import Batch, normalise
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.lora import load_training_state, training_state
+from finetune_trainer.model.padding import without_padding
 from finetune_trainer.records import Recalls, StepMetrics
 from finetune_trainer.training.defaults import ResolvedTraining
 from finetune_trainer.training.loss import loss_by_name
@@ -123,7 +124,7 @@ class TrainState:
             warmup_steps=self.resolved.warmup_steps,
             total_steps=self.resolved.total_steps,
         )
-        loss, norm = self._gradients(batch)
+        loss, norm = self._gradients(replace(batch, tokens=without_padding(self.model.module, batch.tokens)))
         self.step += 1
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._leave_out(loss)
@@ -144,7 +145,10 @@ class TrainState:
         )
 
     def try_step(self, batch: Batch, fit: Fit) -> None:
-        """What `update` does with memory, but no weight changes. Raises torch.OutOfMemoryError."""
+        """What `update` does with memory, but no weight changes. Raises torch.OutOfMemoryError.
+
+        Captions take their whole context, padding too: those of a later batch may.
+        """
         self.use(fit)
         try:
             self._gradients(batch)

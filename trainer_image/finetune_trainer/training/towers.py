@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from finetune_trainer.model.adapters import tower_of
+from finetune_trainer.model.padding import encode_text
 
 Tower = Literal["image", "text"]
 TOWERS: tuple[Tower, Tower] = ("image", "text")
@@ -37,8 +38,9 @@ def set_training_mode(module: nn.Module) -> None:
 
 
 def embed(module: nn.Module, tower: Tower, inputs: Tensor) -> Tensor:
-    """(b, D) float32, L2-normalised. `inputs` are normalised images (b, 3, H, W) or token ids (b, T)."""
-    encode: Any = module.encode_image if tower == "image" else module.encode_text
-    embeddings: Tensor = encode(inputs, normalize=False)
+    """(b, D) float32, L2-normalised. `inputs` are normalised images (b, 3, H, W) or token ids (b, T), which
+    `without_padding` may have cut."""
+    whole: Any = module
+    embeddings: Tensor = whole.encode_image(inputs) if tower == "image" else encode_text(module, inputs)
     with torch.autocast(inputs.device.type, enabled=False):
         return F.normalize(embeddings.float(), dim=-1)
