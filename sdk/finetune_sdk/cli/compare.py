@@ -18,6 +18,7 @@ from finetune_sdk.cli.choices import (
 )
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
+from finetune_sdk.imports import importing
 
 
 @click.command()
@@ -56,10 +57,11 @@ def command(
     if to:
         check_target(to, "--to", (first, second, data))
     with open_world(credentials, "finetune compare") as world:
-        from finetune_trainer.display.choose import console_for
-        from finetune_trainer.display.comparison import show_comparison
-        from finetune_trainer.pipeline.compare import compare_models
-        from finetune_trainer.pipeline.documents import encode
+        with importing():
+            from finetune_trainer.display.choose import console_for
+            from finetune_trainer.display.comparison import show_comparison
+            from finetune_trainer.pipeline.compare import compare_models
+            from finetune_trainer.pipeline.documents import encode
 
         comparison = compare_models(models, source, sorted(set(ks)) or None, world)
     if to:

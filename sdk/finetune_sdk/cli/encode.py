@@ -16,6 +16,7 @@ from finetune_sdk.cli.choices import (
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
+from finetune_sdk.imports import importing
 
 ENDINGS = (".npy", ".parquet")
 
@@ -61,8 +62,9 @@ def command(
     given = source_of(source, kind, images, where, "SOURCE")
     check_target(to, "--to", (source, model))
     with open_world(credentials, "finetune encode") as world:
-        from finetune_trainer.pipeline.encode import encode_source, encode_text_file
-        from finetune_trainer.pipeline.vectors import write_vectors
+        with importing():
+            from finetune_trainer.pipeline.encode import encode_source, encode_text_file
+            from finetune_trainer.pipeline.vectors import write_vectors
 
         if texts:
             vectors = encode_text_file(wanted, uri_of(source), column, "SOURCE", world)

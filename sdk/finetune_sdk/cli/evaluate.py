@@ -22,6 +22,7 @@ from finetune_sdk.cli.choices import (
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
+from finetune_sdk.imports import importing
 from finetune_sdk.runfile import load_run
 
 
@@ -73,10 +74,11 @@ def command(
     seed = run.spec.training.seed if run else 0
     in_file = run.spec.evaluation.recall_at if run else None
     with open_world(credentials, "finetune evaluate") as world:
-        from finetune_trainer.display.choose import console_for
-        from finetune_trainer.display.table import show_evaluation
-        from finetune_trainer.pipeline.documents import encode
-        from finetune_trainer.pipeline.evaluate import RECALL_AT, evaluate_by_itself
+        with importing():
+            from finetune_trainer.display.choose import console_for
+            from finetune_trainer.display.table import show_evaluation
+            from finetune_trainer.pipeline.documents import encode
+            from finetune_trainer.pipeline.evaluate import RECALL_AT, evaluate_by_itself
 
         asked, field = (in_file, "evaluation.recallAt") if in_file and not ks else (sorted(set(ks)) or None, RECALL_AT)
         evaluation = evaluate_by_itself(wanted, measured, asked, world, seed, field)

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import click
 
 from finetune_sdk.cli.lazy import LazyGroup, Subcommand
-from finetune_sdk.cli.program import run_program
+from finetune_sdk.cli.program import end_process, run_program
 
-__all__ = ["SUBCOMMANDS", "Subcommand", "finetune", "main"]
+__all__ = ["SUBCOMMANDS", "Subcommand", "finetune", "main", "program"]
 
 SUBCOMMANDS: Mapping[str, Subcommand] = {
     "init": Subcommand("finetune_sdk.cli.init", "Look at your data and write a first run.yaml."),
@@ -49,3 +50,8 @@ def finetune() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; None takes the process's own arguments."""
     return run_program(finetune, "finetune", arguments)
+
+
+def program() -> NoReturn:
+    """The `finetune` command as a process."""
+    end_process(main())

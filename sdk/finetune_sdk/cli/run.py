@@ -9,6 +9,7 @@ import click
 
 from finetune_sdk.api import FinetuneRun
 from finetune_sdk.cli.places import credentials_option, open_world
+from finetune_sdk.imports import importing
 from finetune_sdk.runfile import load_run
 
 
@@ -26,9 +27,10 @@ def command(path: Path, check: bool, credentials: Path | None) -> None:
         _check(run, path, credentials)
         return
     with open_world(credentials, f"finetune run -f {shlex.quote(str(path))}") as world:
-        from finetune_trainer.display.choose import console_for
-        from finetune_trainer.display.table import show_result
-        from finetune_trainer.pipeline.run import run_pipeline
+        with importing():
+            from finetune_trainer.display.choose import console_for
+            from finetune_trainer.display.table import show_result
+            from finetune_trainer.pipeline.run import run_pipeline
 
         finished = run_pipeline(run, world)
     show_result(finished.outcome, console_for(sys.stdout, os.environ), finished.gate)
@@ -37,9 +39,10 @@ def command(path: Path, check: bool, credentials: Path | None) -> None:
 
 def _check(run: FinetuneRun, path: Path, credentials: Path | None) -> None:
     with open_world(credentials, f"finetune run --check -f {shlex.quote(str(path))}") as world:
-        from finetune_trainer.display.check import show_check
-        from finetune_trainer.display.choose import console_for
-        from finetune_trainer.pipeline.check import check_run
+        with importing():
+            from finetune_trainer.display.check import show_check
+            from finetune_trainer.display.choose import console_for
+            from finetune_trainer.pipeline.check import check_run
 
         checked = check_run(run, world)
     show_check(checked, console_for(sys.stdout, os.environ))

@@ -7,6 +7,7 @@ import click
 from finetune_sdk.cli.choices import MODEL_HELP, model_of, source_of
 from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
+from finetune_sdk.imports import importing
 
 
 @click.command()
@@ -30,8 +31,9 @@ def command(where: str, sentence: str, model: str, top: int, credentials: Path |
     wanted = model_of(model, "--model")
     source = source_of(where, "auto", None, (), "WHERE")
     with open_world(credentials, "finetune search") as world:
-        from finetune_trainer.pipeline.search import search
-        from finetune_trainer.report.text import printable
+        with importing():
+            from finetune_trainer.pipeline.search import search
+            from finetune_trainer.report.text import printable
 
         found = search(wanted, source, where, sentence, top, world)
     places = len(str(len(found)))

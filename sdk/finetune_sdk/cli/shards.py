@@ -7,6 +7,7 @@ import click
 
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
+from finetune_sdk.imports import importing
 
 
 @click.command()
@@ -19,7 +20,8 @@ def command(output: str, folder: Path, credentials: Path | None) -> None:
     The report of a run names the command that then measures the run's number anew.
     """
     with open_world(credentials, "finetune shards") as world:
-        from finetune_trainer.pipeline.shards import write_test_shards
+        with importing():
+            from finetune_trainer.pipeline.shards import write_test_shards
 
         written = write_test_shards(world, uri_of(output), uri_of(os.fspath(folder)))
     click.echo(f"{written} pictures in {folder}")

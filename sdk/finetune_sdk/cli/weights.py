@@ -9,6 +9,7 @@ from finetune_sdk.api.types import Uri
 from finetune_sdk.cli.models import load_catalogue, meant, some_pairs
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
+from finetune_sdk.imports import importing
 
 
 @click.group()
@@ -36,7 +37,8 @@ def fetch(model: str, place: str, credentials: Path | None) -> None:
     except ValidationError:
         raise UsageError(f"URI {place!r} is neither a folder nor file:///FOLDER nor s3://BUCKET/FOLDER") from None
     with open_world(credentials, f"finetune weights fetch {model} {place}") as world:
-        from finetune_trainer.pipeline.mirror import mirror
+        with importing():
+            from finetune_trainer.pipeline.mirror import mirror
 
         mirror(name, tag, uri, world)
     click.echo(lines_for_run(name, uri))

@@ -12,6 +12,7 @@ from pathlib import Path
 from finetune_sdk.api import reasons
 from finetune_sdk.contract import POD_UID_VARIABLE, RUN_VARIABLE
 from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
+from finetune_sdk.imports import importing
 from finetune_trainer.supervisor.channel import CHANNEL_VARIABLE, Channel
 from finetune_trainer.supervisor.credentials import HeardCredentials, credentials_of
 
@@ -42,10 +43,11 @@ def main() -> int:
 
 def work(env: Mapping[str, str], channel: Channel) -> int:
     """The pipeline, told to `channel`; its exit code. Raises what ends it before it is complete."""
-    from finetune_sdk.order import parse_order
-    from finetune_trainer.pipeline.run import run_pipeline
-    from finetune_trainer.pipeline.world import World
-    from finetune_trainer.supervisor.result import reason_of, result_of
+    with importing():
+        from finetune_sdk.order import parse_order
+        from finetune_trainer.pipeline.run import run_pipeline
+        from finetune_trainer.pipeline.world import World
+        from finetune_trainer.supervisor.result import reason_of, result_of
 
     channel.alive()
     order = parse_order(env[RUN_VARIABLE])
