@@ -3,10 +3,10 @@
     OMP_NUM_THREADS=2 python benchmarks/training_loop.py [--quick]
 
 The loop reads a picture cache through the real loader and leaves metrics and progress. The bare step is what one would
-write by hand: open_clip's module and loss, AdamW, clipping. Same weights, pairs, loss, optimizer and dtype, and losses
-within 1 % are asserted. No checkpoint is saved: what those cost is measured for itself. It runs where a run would, on a
-GPU where there is one: there in batches of 256, with the precision and the loader that a run has on it, and held
-against a bare step that need not be reproducible.
+write by hand: open_clip's module and loss, AdamW, clipping; it leaves captions' padding out as the loop does. Same
+weights, pairs, loss, optimizer and dtype, and losses within 1 % are asserted. No checkpoint is saved: what those cost
+is measured for itself. It runs where a run would, on a GPU where there is one: there in batches of 256, with the
+precision and the loader that a run has on it, and held against a bare step that need not be reproducible.
 """
 
 import os
@@ -24,6 +24,7 @@ import torch
 from open_clip.loss import ClipLoss
 from PIL import Image as Picture
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from finetune_sdk.api.training import Training
 from finetune_sdk.storage import open_store
@@ -33,6 +34,7 @@ from finetune_trainer.data.pixels import PixelWriter
 from finetune_trainer.data.types import Image, Split
 from finetune_trainer.model.assemble import assemble
 from finetune_trainer.model.clip import ClipModel, Preprocess
+from finetune_trainer.model.padding import encode_text, without_padding
 from finetune_trainer.pipeline.hardware import choose_device, keep_freed_memory, loads_in_processes
 from finetune_trainer.pipeline.training import MAX_WORKERS
 from finetune_trainer.training.defaults import DeviceTraits, ResolvedTraining, model_traits, resolve_training
@@ -154,7 +156,7 @@ def run_bare(model: ClipModel, pairs: list[tuple[Tensor, Tensor]], resolved: Res
                 total_steps=resolved.total_steps,
             )
         with autocast():
-            texts = module.encode_text(tokens, normalize=True)
+            texts = normalize(encode_text(module, tokens), dim=-1)
             pictures = module.encode_image(images, normalize=True)
         loss = loss_of(pictures.float(), texts.float(), module.logit_scale.exp())
         torch.autograd.backward(loss)
@@ -197,10 +199,13 @@ def compare(folder: Path, device: torch.device, *, quick: bool) -> tuple[list[fl
 def load_pairs(
     model: ClipModel, split: Split, batch_size: int, steps: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
-    """The same pairs as the loop's, as tensors in the device's memory."""
+    """The same pairs as the loop's, as tensors in the device's memory, captions without their padding."""
     batches = TrainBatches(split, model.tokenize, model.preprocess, seed=0, batch_size=batch_size, workers=4)
     return [
-        (normalise(batch.images.to(device), model.preprocess), batch.tokens.to(device))
+        (
+            normalise(batch.images.to(device), model.preprocess),
+            without_padding(model.module, batch.tokens).to(device),
+        )
         for batch in batches.iterate(0, steps)
     ]
 

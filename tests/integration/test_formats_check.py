@@ -61,6 +61,8 @@ REFUSED = {
     "bad data": ('"maxBadFraction": 0.05', '"maxBadFraction": 0.001', 65, "captions.csv:123: "),
     "a batch above the data": ('"batchSize": 16', '"batchSize": 160', 64, "training.batchSize: 160 pairs, but only"),
     "a split that is not there": ('"split": "test"', '"split": "tset"', 65, "no row has split = tset (met: "),
+    "an output that is a file": ('"output-run', '"captions.csv', 64, "/captions.csv is a file: name a folder"),
+    "an output in no bucket": ('"output-run', '"s3://a..b/run', 64, "output.uri: 'a..b' is no bucket's name"),
     "another run's output": ('"name": "run"', '"name": "run"', 78, "thesis.docx"),
 }
 

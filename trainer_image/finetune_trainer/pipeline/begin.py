@@ -9,8 +9,9 @@ import torch
 from finetune_sdk.api import FinetuneRun
 from finetune_sdk.api.digest import digested, spec_digest
 from finetune_sdk.api.run import FinetuneRunSpec
-from finetune_sdk.errors import OutputInUse
+from finetune_sdk.errors import InvalidSpec, OutputInUse
 from finetune_sdk.storage import Store
+from finetune_sdk.uri import uri_to_path
 from finetune_trainer.pipeline.documents import encode, read_document, write_document
 from finetune_trainer.pipeline.hardware import describe_hardware, versions
 from finetune_trainer.pipeline.layout import OWNER, RESULT, RUN
@@ -29,6 +30,17 @@ class Begun:
     record: RunRecord
     outcome: Outcome | None
     """The result, where an earlier attempt finished."""
+
+
+def open_output(uri: str, world: World) -> Store:
+    """The store of `output.uri`. Raises InvalidSpec, naming the field, where no folder can be."""
+    try:
+        output = world.open(uri)
+    except InvalidSpec as error:
+        raise InvalidSpec(f"output.uri: {error}") from error
+    if uri.startswith("file://") and uri_to_path(uri).is_file():
+        raise InvalidSpec(f"output.uri: {uri} is a file: name a folder, which need not exist yet")
+    return output
 
 
 def begin(run: FinetuneRun, output: Store, world: World, device: torch.device) -> Begun:

@@ -13,7 +13,7 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.load import load_model
 from finetune_trainer.model.lora import add_lora
-from finetune_trainer.pipeline.begin import known_record
+from finetune_trainer.pipeline.begin import known_record, open_output
 from finetune_trainer.pipeline.costs import Costs, estimate
 from finetune_trainer.pipeline.data import room_of
 from finetune_trainer.pipeline.documents import read_document
@@ -51,7 +51,7 @@ def check_run(run: FinetuneRun, world: World) -> Checked:
     spec = run.spec
     device, why = choose_device(world.env, spec.compute.gpus_per_node, ordered=world.gpus_are_ordered)
     world.progress.note(why)
-    output = world.open(spec.output.uri)
+    output = open_output(spec.output.uri, world)
     begun = known_record(run, output) is not None
     make_deterministic(device, os.environ)
     keep_freed_memory(device)

@@ -13,7 +13,7 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.load import load_model
 from finetune_trainer.pipeline.attempt import Attempt, State, copy_state
-from finetune_trainer.pipeline.begin import begin, resolve
+from finetune_trainer.pipeline.begin import begin, open_output, resolve
 from finetune_trainer.pipeline.card import model_card
 from finetune_trainer.pipeline.data import prepare_stage
 from finetune_trainer.pipeline.exporting import check_exports, export_stage
@@ -66,7 +66,7 @@ def run_pipeline(run: FinetuneRun, world: World) -> Finished:
     Raises:
         FinetuneError: each ends the attempt with its own exit code; why is in progress.json too.
     """
-    output = world.open(run.spec.output.uri)
+    output = open_output(run.spec.output.uri, world)
     device, why = choose_device(world.env, run.spec.compute.gpus_per_node, ordered=world.gpus_are_ordered)
     begun = begin(run, output, world, device)
     if begun.outcome is not None:
