@@ -126,6 +126,14 @@ def test_the_board_says_where_training_is() -> None:
     assert report.checkpoint.step == 4
 
 
+def test_captions_that_are_tokenized_before_the_first_step_are_no_steps() -> None:
+    board = a_board({**TRAIN, "stage": "train: captions", "unit": "captions"})
+    progress = board.report().progress
+    assert progress is not None
+    assert (progress.stage, progress.step, progress.total_steps, progress.percent) == ("train", None, None, 40)
+    assert board.step is None
+
+
 def test_a_step_that_was_saved_as_it_was_stopped_counts() -> None:
     assert a_board(TRAIN, STEP, {"kind": "saved", "step": 6, "uri": "s3://b/checkpoints/step-6/"}).step == 6
 

@@ -105,22 +105,25 @@ class Board:
     def _steps(self) -> int | None:
         # A step that a stop interrupts is saved and never counted as done.
         saved = self._checkpoint.step if self._checkpoint is not None else None
-        if self._meter is not None and self._stage == "train":
+        if self._meter is not None and self._trains():
             return max(self._meter.done, saved or 0)
         return saved
+
+    def _trains(self) -> bool:
+        """Whether what advances are steps: before the first one captions are tokenized."""
+        return self._meter is not None and self._stage == "train" and self._meter.unit == "steps"
 
     def _progress(self) -> RunProgress | None:
         meter, now = self._meter, self._clock()
         if meter is None or self._stage is None:
             return None
-        training = self._stage == "train"
         share = min(100.0, 100.0 * meter.done / max(1, meter.total)) if meter.total is not None else None
         figures = {name: value for name, value in meter.figures.items() if math.isfinite(value)}
         return RunProgress(
             stage=self._stage,
             epoch=figures.get("epoch"),
             step=self._steps(),
-            total_steps=meter.total if training else None,
+            total_steps=meter.total if self._trains() else None,
             percent=share,
             loss=figures.get("loss"),
             samples_per_second=figures.get("samples_per_second"),
