@@ -105,14 +105,34 @@ class Positions(nn.Module):
 
 
 @torch.no_grad()
-def test_each_width_is_tried_once_then_trusted() -> None:
+def test_a_width_is_tried_once_and_again_for_fewer_texts() -> None:
     model = tiny_model()
     module: Any = model.module
     module.ln_final = Positions(module.ln_final)
     encode = SameBits(module)
-    for _ in range(3):
-        encode(model.tokenize(SHORT))
-    assert module.ln_final.seen == [CONTEXT, FEWEST, FEWEST, FEWEST]
+    for texts in (SHORT, SHORT, SHORT[:2], SHORT[:3], SHORT):
+        encode(model.tokenize(texts))
+    tried = [CONTEXT, FEWEST]
+    assert module.ln_final.seen == [*tried, FEWEST, *tried, FEWEST, FEWEST]
+
+
+class RoundingOfFew(nn.Module):
+    """As Rounding, where there are few texts."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden + hidden.shape[1] * 1e-6 if len(hidden) < 3 else hidden
+
+
+@torch.no_grad()
+def test_a_width_that_once_differs_is_not_trusted_again() -> None:
+    model = tiny_model()
+    module: Any = model.module
+    module.ln_final = nn.Sequential(module.ln_final, RoundingOfFew(), Positions(nn.Identity()))
+    encode = SameBits(module)
+    for texts in (SHORT, SHORT[:2], SHORT, SHORT[:2]):
+        tokens = model.tokenize(texts)
+        assert torch.equal(encode(tokens), whole(model, tokens))
+    assert module.ln_final[2].seen.count(FEWEST) == 2
 
 
 def test_gradients_are_those_of_the_whole_context(kind: Kind, model: ClipModel) -> None:

@@ -35,25 +35,32 @@ def encode_text(module: nn.Module, tokens: Tensor) -> Tensor:
 
 
 class SameBits:
-    """`encode_text` without padding where that gives the bits of the whole context, which is tried, width by width.
+    """`encode_text` without padding where that gives the bits of the whole context, which is tried.
 
-    Call it with one batch after another. Products of other widths may be added up in another order: whether they are
-    is the machine's affair, so the first batch of each width is computed both ways.
+    Call it with one batch after another. Products of other shapes may be added up in another order: whether they are is
+    the machine's affair, so the first batch of each width is computed both ways, and each that has fewer texts than any
+    that was tried. A width that once differs is computed whole from then on.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module: Any = module
-        self._equal: dict[int, bool] = {}
+        self._fewest: dict[int, int] = {}
+        """Texts that had the same bits, by width."""
+        self._differ: set[int] = set()
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(N, D) of token ids (N, T): bit by bit what `module.encode_text` gives."""
         short = without_padding(self._module, tokens)
-        width = short.shape[1]
-        if self._equal.get(width, False):
+        count, width = short.shape
+        if width in self._fewest and count >= self._fewest[width]:
             return encode_text(self._module, short)
         whole: Tensor = self._module.encode_text(tokens)
-        if width not in self._equal:
-            self._equal[width] = width < tokens.shape[1] and torch.equal(encode_text(self._module, short), whole)
+        if width < tokens.shape[1] and width not in self._differ:
+            if torch.equal(encode_text(self._module, short), whole):
+                self._fewest[width] = count
+            else:
+                self._fewest.pop(width, None)
+                self._differ.add(width)
         return whole
 
 
