@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.cluster.lab import SYSTEM
 from tests.on_cluster.conftest import Place
 from tests.on_cluster.node.scenario import conditions, finished, pods_of, start, told
@@ -12,7 +14,7 @@ def test_a_run_succeeds_and_says_what_it_changed(place: Place) -> None:
     status = place.until("happy", finished, 300)
     assert (status["state"], status["attempts"]) == ("Succeeded", 1), place.story()
     figures = status["evaluation"]
-    assert round(figures["after"] - figures["before"], 4) == figures["gain"]
+    assert figures["gain"] == pytest.approx(figures["after"] - figures["before"], abs=1.5e-4)  # each has four decimals
     assert conditions(status)["Succeeded"] == "True"
     assert status["startTime"] <= status["completionTime"]
     assert len(told(place, "Succeeded")) == 1
