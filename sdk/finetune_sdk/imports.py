@@ -1,4 +1,4 @@
-"""Importing torch and open_clip in two thirds of the time."""
+"""Importing torch and open_clip sooner."""
 
 import atexit
 import gc

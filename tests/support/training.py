@@ -17,12 +17,15 @@ from finetune_trainer.progress import Silent
 from finetune_trainer.records import Recalls
 from finetune_trainer.training.defaults import DeviceTraits, ModelTraits, ResolvedTraining, resolve_training
 from finetune_trainer.training.loop import Cadence, Trained, TrainJob, train
+from finetune_trainer.training.memory import Fit
 from tests.support.models import tiny_model
 
 N_IMAGES = 24
 VOCABULARY = 772
 """Divides CLIP's 49,408, so that the end of a text keeps the highest id, by which CLIP finds it."""
 CPU = DeviceTraits("cpu")
+WHOLE = Fit(8, activation_checkpointing=False)
+"""All of `resolved_for`'s batch at once."""
 
 
 def parts_of(model: ClipModel) -> Any:

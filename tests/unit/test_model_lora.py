@@ -13,12 +13,10 @@ from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.digest import weights_digest
 from finetune_trainer.model.freeze import freeze
 from finetune_trainer.model.lora import add_lora, has_lora, merge_lora, merged_state, training_state
-from finetune_trainer.training.memory import Fit
 from finetune_trainer.training.state import WEIGHTS, TrainState
 from tests.support.models import KINDS, Kind, tiny_model
-from tests.support.training import make_batch, make_run, parts_of, resolved_for, small_model
+from tests.support.training import WHOLE, make_batch, make_run, parts_of, resolved_for, small_model
 
-WHOLE = Fit(8, activation_checkpointing=False)
 SPEC = Lora(rank=4, alpha=8.0)
 SCALE = 2.0
 HEADS = ("logit_scale", "logit_bias")

@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from finetune_trainer.model.layers import tower_layers
-from finetune_trainer.training.memory import Fit
 from finetune_trainer.training.optimizer import clip_gradients, make_optimizer, set_rate, trained_parameters
 from finetune_trainer.training.state import TrainState
 from finetune_trainer.training.towers import TOWERS
 from tests.support.models import Kind, tiny_model
-from tests.support.training import make_batch, parts_of, resolved_for, small_model
-
-WHOLE = Fit(8, activation_checkpointing=False)
+from tests.support.training import WHOLE, make_batch, parts_of, resolved_for, small_model
 
 
 def optimizer_of(kind: Kind, folder: Path) -> tuple[torch.optim.AdamW, dict[int, str]]:

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from finetune_trainer.model.clip import ClipModel
 from finetune_trainer.model.padding import FEWEST, SameBits, encode_text, without_padding
-from finetune_trainer.training.memory import Fit
 from finetune_trainer.training.state import TrainState
 from tests.support.models import CONTEXT, KINDS, Kind, tiny_model
-from tests.support.training import assert_same_gradients, make_batch, resolved_for
+from tests.support.training import WHOLE, assert_same_gradients, make_batch, resolved_for
 
-WHOLE = Fit(8, activation_checkpointing=False)
 SHORT = ["a red cat", "the blue house", "a bird", ""]
 LONG = [*SHORT, " ".join(["red"] * CONTEXT)]
 CUT: set[Kind] = {"clip", "quickgelu", "resnet", "custom-text", "hf-text", "composed"}

@@ -47,7 +47,7 @@ def run_program(
 
 
 def end_process(code: int) -> NoReturn:
-    """End at once: all is said and stored, and taking torch down in order takes two seconds."""
+    """End at once: all is said and stored, and taking torch down in order takes seconds."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
             stream.flush()
