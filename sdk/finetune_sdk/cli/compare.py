@@ -18,7 +18,7 @@ from finetune_sdk.cli.choices import (
 )
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 
 @click.command()

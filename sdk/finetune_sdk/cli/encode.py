@@ -16,7 +16,7 @@ from finetune_sdk.cli.choices import (
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 ENDINGS = (".npy", ".parquet")
 

@@ -22,7 +22,7 @@ from finetune_sdk.cli.choices import (
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 from finetune_sdk.runfile import load_run
 
 

@@ -9,7 +9,8 @@ from typing import NoReturn
 import click
 
 from finetune_sdk.cli.lazy import LazyGroup, Subcommand
-from finetune_sdk.cli.program import end_process, run_program
+from finetune_sdk.cli.program import run_program
+from finetune_sdk.heavy import end_process
 
 __all__ = ["SUBCOMMANDS", "Subcommand", "finetune", "main", "program"]
 

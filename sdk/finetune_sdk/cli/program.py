@@ -3,8 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import NoReturn
 
 import click
 
@@ -44,14 +42,6 @@ def run_program(
         _tell_bug(error, os.environ)
         return BUG
     return code if isinstance(code, int) else 0
-
-
-def end_process(code: int) -> NoReturn:
-    """End at once: all is said and stored, and taking torch down in order takes seconds."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more
-            stream.flush()
-    os._exit(code)
 
 
 def _silence_stdout() -> None:

@@ -9,7 +9,7 @@ import click
 
 from finetune_sdk.api import FinetuneRun
 from finetune_sdk.cli.places import credentials_option, open_world
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 from finetune_sdk.runfile import load_run
 
 

@@ -7,7 +7,7 @@ import click
 from finetune_sdk.cli.choices import MODEL_HELP, model_of, source_of
 from finetune_sdk.cli.places import credentials_option, open_world
 from finetune_sdk.errors import UsageError
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 
 @click.command()

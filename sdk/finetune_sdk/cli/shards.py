@@ -7,7 +7,7 @@ import click
 
 from finetune_sdk.cli.local import LocalPath
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 
 @click.command()

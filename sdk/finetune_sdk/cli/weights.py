@@ -9,7 +9,7 @@ from finetune_sdk.api.types import Uri
 from finetune_sdk.cli.models import load_catalogue, meant, some_pairs
 from finetune_sdk.cli.places import credentials_option, open_world, uri_of
 from finetune_sdk.errors import UsageError
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 
 @click.group()

@@ -4,7 +4,6 @@ import errno
 import faulthandler
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from finetune_sdk.api import reasons
 from finetune_sdk.contract import POD_UID_VARIABLE, RUN_VARIABLE
 from finetune_sdk.errors import FinetuneError, GateNotMet, TrainerError
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import end_process, importing
 from finetune_trainer.supervisor.channel import CHANNEL_VARIABLE, Channel
 from finetune_trainer.supervisor.credentials import HeardCredentials, credentials_of
 
@@ -85,7 +84,4 @@ def unexpected(error: Exception, trace: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    ended = main()
-    sys.stdout.flush()
-    # All is said and stored: taking torch down in order takes seconds, and may crash.
-    os._exit(ended)
+    end_process(main())

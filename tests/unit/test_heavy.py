@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from finetune_sdk.imports import importing
+from finetune_sdk.heavy import importing
 
 
 @pytest.mark.parametrize("error", [None, ImportError])
@@ -31,7 +31,7 @@ def test_where_it_was_off_it_stays_off() -> None:
 
 
 def test_a_command_leaves_nothing_unsaid_and_keeps_its_code() -> None:
-    program = "import sys; from finetune_sdk.cli.program import end_process; print('said'); end_process(75)"
+    program = "import sys; from finetune_sdk.heavy import end_process; print('said'); end_process(75)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("said\n", "", 75)
 
