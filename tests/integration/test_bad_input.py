@@ -203,7 +203,7 @@ CASES = {
     # The output
     "the output holds another run": Case(other_spec_in_output, 78, "holds run 'another' with another spec"),
     "the output holds something else": Case(stranger_in_output, 78, "thesis.docx"),
-    "the output is a file": Case(lambda folder: (folder / "output-run").write_text(""), 77, "output-run"),
+    "the output is a file": Case(lambda folder: (folder / "output-run").write_text(""), 64, "output.uri"),
     "the GPU is not there": Case(lambda _folder: None, 76, "FINETUNE_DEVICE=cuda"),
 }
 
