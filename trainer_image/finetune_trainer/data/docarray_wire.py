@@ -22,6 +22,8 @@ NEWER_STREAM = b"\x02"
 HEADER = 9
 LARGEST = 32 << 30
 """Bytes after decompression: more is refused before it fills the memory."""
+AT_ONCE = 1 << 20
+"""Bytes decompressed at once."""
 DEEPEST = 16
 """Chunks within chunks, and values within tags."""
 
@@ -65,7 +67,7 @@ def decompress(data: bytes) -> bytes:
     if opener is not None:
         try:
             with opener(io.BytesIO(data)) as file:
-                data = file.read(LARGEST + 1)
+                data = _read_up_to(file, LARGEST + 1)
         except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
             raise Broken(str(error)) from None
     elif data[:1] == b"\x78" and len(data) > 1 and int.from_bytes(data[:2], "big") % 31 == 0:
@@ -78,6 +80,14 @@ def decompress(data: bytes) -> bytes:
     if data.startswith(b"\x80"):
         raise Pickled
     return data
+
+
+def _read_up_to(file: IO[bytes], limit: int) -> bytes:
+    """As `read`, which takes all of `limit` from the memory at once, whatever there is to read."""
+    whole = io.BytesIO()
+    while whole.tell() < limit and (part := file.read(min(AT_ONCE, limit - whole.tell()))):
+        whole.write(part)
+    return whole.getvalue()
 
 
 def _lz4(file: IO[bytes]) -> IO[bytes]:
