@@ -54,8 +54,7 @@ def grey_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np
     wide = np.uint16 if -(-height // rows) * 255 < 1 << 16 else np.uint32
     lines = pixels.reshape(height, -1)
     down = np.stack([np.add.reduce(lines[top:end], axis=0, dtype=wide) for top, end in pairwise(tops)])
-    grey = down.reshape(rows, width, 3) @ LUMA
-    sums = np.add.reduceat(grey, lefts[:-1], axis=1)
+    sums = np.add.reduceat(down.reshape(rows, width, 3), lefts[:-1], axis=1, dtype=np.int64) @ LUMA
     cells: NDArray[np.int64] = np.rint(sums / (np.outer(np.diff(tops), np.diff(lefts)) * LUMA.sum())).astype(np.int64)
     return cells
 
