@@ -252,6 +252,11 @@ def _with_joined_groups(images: list[Image], same: list[tuple[str, str]]) -> tup
     return tuple(replace(image, group=None if image.group is None else lead(image.group)) for image in images)
 
 
-def default_workers() -> int:
-    """Reading waits for storage and decoding for a core: twice the cores do both; a few at least for S3."""
-    return max(4, min(32, 2 * (os.cpu_count() or 1)))
+def default_workers(*, local: bool = False) -> int:
+    """Threads that read and decode: twice the cores, a few at least, for most of them wait for storage.
+
+    On a `local` disk one waits and each of the others has a core: more would only take Python's lock from each other
+    (`benchmarks/preparing.py`).
+    """
+    cores = os.cpu_count() or 1
+    return min(32, cores + 1 if local else max(4, 2 * cores))

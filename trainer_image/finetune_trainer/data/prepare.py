@@ -12,7 +12,7 @@ from finetune_sdk.errors import DataInvalid
 from finetune_trainer.data.cached import Prepared, folders_of, from_cache, keep
 from finetune_trainer.data.captions import count_truncated
 from finetune_trainer.data.formats import open_rows
-from finetune_trainer.data.index import MOST_LISTED, build_index, check_index, digest_images
+from finetune_trainer.data.index import MOST_LISTED, build_index, check_index, default_workers, digest_images
 from finetune_trainer.data.leakage import find_leaks
 from finetune_trainer.data.places import Stores
 from finetune_trainer.data.room import Parts, Room, RoomyWriter
@@ -139,12 +139,17 @@ def read_source(
     if prepared is None:
         progress.start("prepare", rows.total, "images")
         with RoomyWriter(folders, preprocess, parts, room, rows.total, progress) as writer:
-            prepared = keep(build_index(rows.read(), writer, progress), writer.close(), folders[writer.form])
+            index = build_index(rows.read(), writer, progress, default_workers(local=_is_local(spec)))
+            prepared = keep(index, writer.close(), folders[writer.form])
     else:
         progress.start("prepare", prepared.index.rows_read, "images", done=prepared.index.rows_read)
     empty = rows.where.explain() if spec.where and not rows.total else f"{spec.uri} holds no rows"
     check_index(prepared.index, field, most_bad, empty)
     return prepared
+
+
+def _is_local(spec: DataSource) -> bool:
+    return all(uri.startswith("file:") for uri in (spec.uri, spec.images or spec.uri))
 
 
 def _parts_of(name: str, data: Data) -> Parts:
