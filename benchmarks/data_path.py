@@ -4,11 +4,11 @@
 
 Pictures are parts of two photographs, 640 x 480, as JPEG. Epoch 1 counts all that comes before it: our preparation
 (read, hash, look for leaks, decode, cache), their reading of the table. Both sides load with 2 workers and train the
-same random weights on as many pairs with the same batch; the bare step trains on our tensors in memory, and leaves the
-captions' padding out as our loop does. One thread computes, so that loading has the other core, as it has beside a GPU,
-and ours loads as it does there: in processes, and with the whole batch at once in the step. What both import is
-imported before, and so is what our processes are forked from, which a run starts first of all. What the cache takes is
-told, and how the JPEG cache does.
+same random weights on as many pairs with the same batch; the bare step trains on an epoch of our tensors in memory,
+and leaves the captions' padding out as our loop does. One thread computes, so that loading has the other core, as it
+has beside a GPU, and ours loads as it does there: in processes, and with the whole batch at once in the step. What both
+import is imported before, and so is what our processes are forked from, which a run starts first of all. What the cache
+takes is told, and how the JPEG cache does.
 """
 
 import csv
@@ -71,7 +71,6 @@ class Scale:
     pictures: int
     batch: int
     epochs: int
-    bare_steps: int
     trials: int
 
     @property
@@ -80,8 +79,8 @@ class Scale:
         return self.pictures // self.batch
 
 
-FULL = Scale(pictures=4000, batch=128, epochs=2, bare_steps=8, trials=2)
-QUICK = Scale(pictures=64, batch=16, epochs=2, bare_steps=3, trials=1)
+FULL = Scale(pictures=4000, batch=128, epochs=2, trials=2)
+QUICK = Scale(pictures=64, batch=16, epochs=2, trials=1)
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def run_ours(
         steps = scale.epochs * scale.steps
         ends = run_loop(model, dataset.train, resolved, Path(place), steps, WORKERS, processes=True).ends
         first = ends[scale.steps - 1]
-        pairs = load_pairs(base, dataset.train, scale.batch, scale.bare_steps, torch.device("cpu"))
+        pairs = load_pairs(base, dataset.train, scale.batch, scale.steps, torch.device("cpu"))
         epochs = Epochs(first - begun, (ends[-1] - first) / (scale.epochs - 1))
         return epochs, dataset.report.cache_bytes, pairs
 
