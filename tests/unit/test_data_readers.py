@@ -11,6 +11,7 @@ from finetune_sdk.api.data import Columns, DataSource
 from finetune_sdk.errors import DataInvalid, ObjectNotFound
 from finetune_sdk.storage import open_store
 from finetune_sdk.uri import path_to_uri
+from finetune_trainer.data import docarray_wire
 from finetune_trainer.data.formats import open_rows
 from finetune_trainer.data.readers import Rows
 from finetune_trainer.data.types import BadRow, Row
@@ -67,6 +68,14 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, pictures: list[Picture
     got = rows(source(write(tmp_path, pictures)))
     assert [row.captions for row in got] == [picture.captions for picture in pictures]
     assert [row.load() for row in got] == [picture.path.read_bytes() for picture in pictures]
+
+
+@pytest.mark.parametrize("compressed", ["docarray, gzip", "docarray, lz4"])
+def test_what_may_be_read_at_most_is_not_taken_from_the_memory(
+    tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch, compressed: str
+) -> None:
+    monkeypatch.setattr(docarray_wire, "LARGEST", 1 << 60)  # more than any machine has
+    assert len(rows(source(ALL_FORMATS[compressed](tmp_path, pictures)))) == len(pictures)
 
 
 @pytest.mark.parametrize("write", ALL_FORMATS.values(), ids=ALL_FORMATS)
