@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/preparing.py [--quick]
 
 Milliseconds a picture to index a table of photographs of 640 x 480 as JPEG, for training with an input of 224: read,
-decode, digest, shrink, cache. The files lie in the system's memory, as after a download: a disk that is slower than
-that has fewer pictures a second to offer than one core decodes.
+decode, digest, shrink, cache. The files lie in the system's memory, as after a download: a disk that keeps its readers
+waiting, as a network's may, would show other numbers.
 """
 
 import tempfile

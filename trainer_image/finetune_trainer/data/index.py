@@ -97,7 +97,7 @@ class _Building:
     oddities: Counter[str] = field(default_factory=Counter)
 
 
-def build_index(rows: Iterable[Row], writer: Writer, progress: Progress, workers: int | None = None) -> Index:
+def build_index(rows: Iterable[Row], writer: Writer, progress: Progress, workers: int) -> Index:
     """Index all of `rows` in their order. `workers`: threads that read and decode ahead; the result is the same.
 
     The order of the data is kept, not a canonical one: recall at ties depends on the candidates' order, so a figure
@@ -106,7 +106,7 @@ def build_index(rows: Iterable[Row], writer: Writer, progress: Progress, workers
     """
     building = _Building()
     with quiet_pillow():
-        for row, looked_at in ahead(partial(_examine, writer), rows, workers or default_workers()):
+        for row, looked_at in ahead(partial(_examine, writer), rows, workers):
             building.rows_read += 1
             try:
                 if isinstance(looked_at, BadRow):

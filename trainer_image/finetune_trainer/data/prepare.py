@@ -149,7 +149,7 @@ def read_source(
 
 
 def _is_local(spec: DataSource) -> bool:
-    return all(uri.startswith("file:") for uri in (spec.uri, spec.images or spec.uri))
+    return all(uri.startswith("file://") for uri in (spec.uri, spec.images or spec.uri))
 
 
 def _parts_of(name: str, data: Data) -> Parts:
